@@ -1,0 +1,7 @@
+//! The market-data domain: values, rules and ports. No sockets, no files, no clock of its own.
+//!
+//! Everything here is a value or a function of values, so every rule of the pipeline can be tested
+//! without a runtime. The outside world is reached only through the traits in `port`.
+
+pub mod decimal;
+pub mod time;
