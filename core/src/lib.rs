@@ -1,7 +1,11 @@
 //! The market-data domain: values, rules and ports. No sockets, no files, no clock of its own.
 //!
 //! Everything here is a value or a function of values, so every rule of the pipeline can be tested
-//! without a runtime. The outside world is reached only through the traits in `port`.
+//! without a runtime. The outside world is reached only through the traits in [`port`].
 
 pub mod decimal;
+pub mod interval;
+pub mod market;
+pub mod port;
+pub mod row;
 pub mod time;

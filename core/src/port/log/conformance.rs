@@ -1,0 +1,1 @@
+//! What every [`Log`](super::Log) must do, whatever is behind it.

@@ -1,0 +1,1 @@
+//! What every [`Store`](super::Store) must do, whatever is behind it.
