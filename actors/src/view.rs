@@ -1,0 +1,146 @@
+//! What the node shows of itself: the newest state of every symbol, feed and partition.
+//!
+//! Actors write, the HTTP side reads. Nothing is computed from it and nothing is lost with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fts_core::interval::Interval;
+use fts_core::market::{BookTicker, Symbol, Ticker};
+use fts_core::row::CandleRow;
+use fts_core::time::UnixNanos;
+
+/// The node's own picture of itself. Shared by `Arc`; every call locks for microseconds.
+#[derive(Debug, Default)]
+pub struct View {
+    inner: Mutex<Picture>,
+}
+
+/// Everything a node shows.
+#[derive(Debug, Default, Clone)]
+pub struct Picture {
+    /// By symbol.
+    pub symbols: BTreeMap<Symbol, SymbolView>,
+    /// By the feed's name, such as `A-0`.
+    pub feeds: BTreeMap<String, FeedView>,
+    /// By partition.
+    pub partitions: BTreeMap<u32, PartitionView>,
+    /// What keeps the node from being ready, by the part that says so. Empty: ready.
+    pub problems: BTreeMap<String, String>,
+}
+
+/// The newest state of a symbol.
+#[derive(Debug, Default, Clone)]
+pub struct SymbolView {
+    /// Records folded since the node's start, of all topics.
+    pub messages: u64,
+    /// Messages a second, over the last seconds.
+    pub rate: f64,
+    /// Trades stored since the node's start.
+    pub trades: u64,
+    /// Trades that came by backfill since the node's start.
+    pub backfilled: u64,
+    /// Records that repeated what was known.
+    pub duplicates: u64,
+    /// Records that could not be understood.
+    pub dead_letters: u64,
+    /// Time of the newest trade, by the exchange's clock, epoch milliseconds.
+    pub last_trade_time: Option<i64>,
+    /// When the newest record was received, by the node's clock.
+    pub last_received_at: Option<UnixNanos>,
+    /// The id that the record of this symbol begins with.
+    pub first_trade_id: Option<i64>,
+    /// The highest id up to which nothing is missing (but for gaps on record).
+    pub contiguous_trade_id: Option<i64>,
+    /// The highest trade id seen.
+    pub last_trade_id: Option<i64>,
+    /// Trade ids known to be missing and not yet filled.
+    pub missing: i64,
+    /// Trade ids that the exchange does not have.
+    pub lost: i64,
+    /// The newest candle of each interval, in the order of [`Interval::ALL`].
+    pub candles: [Option<CandleRow>; Interval::ALL.len()],
+    /// The newest best bid and ask.
+    pub book: Option<BookTicker>,
+    /// The newest 24 h statistics.
+    pub ticker: Option<Box<Ticker>>,
+    /// `messages` when `rate` was last computed.
+    messages_before: u64,
+}
+
+/// The state of a feed's connection.
+#[derive(Debug, Default, Clone)]
+pub struct FeedView {
+    /// How many symbols it carries.
+    pub symbols: usize,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// How often it has connected since the node's start.
+    pub connects: u64,
+    /// Why it was last disconnected.
+    pub last_error: Option<String>,
+}
+
+/// The state of a partition.
+#[derive(Debug, Default, Clone)]
+pub struct PartitionView {
+    /// Records in the log that are not folded yet.
+    pub backlog: u64,
+    /// When the last checkpoint was saved.
+    pub checkpoint_at: Option<UnixNanos>,
+}
+
+impl View {
+    /// Changes the picture.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Picture) -> T) -> T {
+        change(&mut self.lock())
+    }
+
+    /// Changes a symbol's part of it.
+    pub fn update_symbol<T>(
+        &self,
+        symbol: &Symbol,
+        change: impl FnOnce(&mut SymbolView) -> T,
+    ) -> T {
+        let mut picture = self.lock();
+        if let Some(view) = picture.symbols.get_mut(symbol.as_str()) {
+            return change(view);
+        }
+        change(picture.symbols.entry(symbol.clone()).or_default())
+    }
+
+    /// Says (or, with `None`, takes back) why the node is not ready.
+    pub fn problem(&self, part: &str, problem: Option<String>) {
+        let mut picture = self.lock();
+        match problem {
+            Some(text) => drop(picture.problems.insert(part.to_owned(), text)),
+            None => drop(picture.problems.remove(part)),
+        }
+    }
+
+    /// Computes the rates; called once every `seconds`.
+    pub fn tick(&self, seconds: f64) {
+        for view in self.lock().symbols.values_mut() {
+            let fresh = view.messages.saturating_sub(view.messages_before);
+            view.messages_before = view.messages;
+            let rate = f64::from(u32::try_from(fresh).unwrap_or(u32::MAX)) / seconds;
+            // Half of the old rate stays: steady to look at, right within seconds.
+            view.rate = 0.5 * view.rate + 0.5 * rate;
+        }
+    }
+
+    /// A copy of the whole.
+    pub fn picture(&self) -> Picture {
+        self.lock().clone()
+    }
+
+    /// A copy of a symbol's part.
+    pub fn symbol(&self, symbol: &Symbol) -> Option<SymbolView> {
+        self.lock().symbols.get(symbol).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Picture> {
+        // A picture half painted by a writer that panicked is still a picture.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
