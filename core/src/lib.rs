@@ -3,9 +3,15 @@
 //! Everything here is a value or a function of values, so every rule of the pipeline can be tested
 //! without a runtime. The outside world is reached only through the traits in [`port`].
 
+pub mod alert;
+pub mod backoff;
+pub mod book;
+pub mod candle;
+pub mod coverage;
 pub mod decimal;
 pub mod interval;
 pub mod market;
 pub mod port;
+pub mod restart;
 pub mod row;
 pub mod time;
