@@ -27,7 +27,6 @@ pub struct Book {
 struct OpenSecond {
     second: BookSecond,
     emitted: i64,
-    batch: u64,
 }
 
 impl Book {
@@ -36,7 +35,7 @@ impl Book {
         seen: impl IntoIterator<Item = i64>,
         seconds: impl IntoIterator<Item = BookSecond>,
     ) -> Self {
-        let open = |second| OpenSecond { second, emitted: 0, batch: 0 };
+        let open = |second| OpenSecond { second, emitted: 0 };
         Self {
             seen: Recent::from_ids(seen, SEEN_MAX),
             seconds: seconds.into_iter().map(open).collect(),
@@ -70,25 +69,23 @@ impl Book {
                 let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
                 if open_time > newest.saturating_sub(GRACE_MS) {
                     let second = BookSecond::of(book, open_time);
-                    self.seconds.insert(place, OpenSecond { second, emitted: 0, batch: 0 });
+                    self.seconds.insert(place, OpenSecond { second, emitted: 0 });
                 }
             }
         }
         true
     }
 
-    /// Appends to `rows` what changed, as part of `batch`; forgets the seconds that are over and
-    /// acknowledged.
-    pub fn emit(&mut self, symbol: &Symbol, batch: u64, acked: u64, rows: &mut Vec<BookSecondRow>) {
+    /// Appends to `rows` what changed; forgets the seconds that are over.
+    pub fn emit(&mut self, symbol: &Symbol, rows: &mut Vec<BookSecondRow>) {
         let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
         self.seconds.retain_mut(|open| {
             if open.second.update_count > open.emitted {
                 rows.push(BookSecondRow { symbol: symbol.clone(), second: open.second });
                 open.emitted = open.second.update_count;
-                open.batch = batch;
                 return true;
             }
-            open.batch > acked || open.second.open_time > newest.saturating_sub(GRACE_MS)
+            open.second.open_time > newest.saturating_sub(GRACE_MS)
         });
     }
 }
@@ -223,21 +220,20 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_emitted_and_only_acknowledged_seconds_forgotten() {
+    fn only_changes_are_emitted_and_only_what_is_over_is_forgotten() {
         let symbol = Symbol::new("BTCUSDT").unwrap();
         let mut book = Book::default();
-        let emit = |book: &mut Book, batch, acked| {
+        let emit = |book: &mut Book| {
             let mut rows = Vec::new();
-            book.emit(&symbol, batch, acked, &mut rows);
+            book.emit(&symbol, &mut rows);
             rows.len()
         };
         book.absorb(&update(1, 1, 2), 0);
-        assert_eq!(emit(&mut book, 1, 0), 1);
-        assert_eq!(emit(&mut book, 2, 0), 0, "nothing changed");
-        book.absorb(&update(2, 1, 2), 60_000);
-        assert_eq!(emit(&mut book, 3, 0), 1);
-        assert_eq!(book.parts().1.count(), 2, "its row is not acknowledged");
-        assert_eq!(emit(&mut book, 4, 1), 0);
-        assert_eq!(book.parts().1.count(), 1);
+        assert_eq!(emit(&mut book), 1);
+        assert_eq!(emit(&mut book), 0, "nothing changed");
+        book.absorb(&update(2, 1, 2), 4_000);
+        assert_eq!((emit(&mut book), book.parts().1.count()), (1, 2));
+        book.absorb(&update(3, 1, 2), 5_000);
+        assert_eq!((emit(&mut book), book.parts().1.count()), (1, 2));
     }
 }

@@ -14,8 +14,9 @@ const GRACE_MS: i64 = 5_000;
 
 /// The windows of one symbol that may still change, of every interval.
 ///
-/// A window is forgotten only once nothing can be added to it **and** its last row is acknowledged
-/// by the store: a replay from a checkpoint then never writes a row that knows less.
+/// A window is forgotten once nothing can be added to it and its last row has been emitted. A
+/// checkpoint in which it is missing is saved only when that row is in the store (`Aggregate`): a
+/// replay then never writes a row that knows less.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Candles {
     windows: [VecDeque<Open>; Interval::ALL.len()],
@@ -28,8 +29,6 @@ pub struct Open {
     pub candle: Candle,
     /// The version last emitted; 0 before the first emission.
     pub emitted: i64,
-    /// The batch in which that went out.
-    pub batch: u64,
 }
 
 impl Candles {
@@ -39,7 +38,7 @@ impl Candles {
         for (interval, candle) in windows {
             if let Some(list) = candles.list(interval) {
                 let place = list.partition_point(|open| open.candle.open_time < candle.open_time);
-                list.insert(place, Open { candle, emitted: 0, batch: 0 });
+                list.insert(place, Open { candle, emitted: 0 });
             }
         }
         candles
@@ -53,9 +52,9 @@ impl Candles {
             .flat_map(|(interval, list)| list.iter().map(move |open| (interval, &open.candle)))
     }
 
-    /// Folds a trade that was not seen before. `known` is the coverage before or after it: returns
-    /// false where a window was complete, and is forgotten, without this trade (times that run
-    /// backwards by more than the grace): that window is left as it is.
+    /// Folds a trade that was not seen before; `known` is the coverage without it. Returns false
+    /// where a window was complete, and is forgotten, without this trade (times that run backwards
+    /// by more than the grace): that window is left as it is.
     pub fn fold(&mut self, trade: &Trade, known: &Coverage) -> bool {
         let notional = trade.price.times(trade.quantity);
         let mut in_time = true;
@@ -75,23 +74,15 @@ impl Candles {
                 _ if is_finished(known, open_time, interval) => in_time = false,
                 _ => {
                     let candle = Candle::of(trade, open_time, notional);
-                    list.insert(place, Open { candle, emitted: 0, batch: 0 });
+                    list.insert(place, Open { candle, emitted: 0 });
                 }
             }
         }
         in_time
     }
 
-    /// Appends to `rows` what changed since it was last emitted, as part of `batch`; forgets what is
-    /// finished and acknowledged, that is, went out in a batch up to `acked`.
-    pub fn emit(
-        &mut self,
-        symbol: &Symbol,
-        known: &Coverage,
-        batch: u64,
-        acked: u64,
-        rows: &mut Vec<CandleRow>,
-    ) {
+    /// Appends to `rows` what changed since it was last emitted; forgets what is finished.
+    pub fn emit(&mut self, symbol: &Symbol, known: &Coverage, rows: &mut Vec<CandleRow>) {
         let horizon = known.last_time().unwrap_or(i64::MIN).saturating_sub(GRACE_MS);
         for (interval, list) in Interval::ALL.into_iter().zip(&mut self.windows) {
             list.retain_mut(|open| {
@@ -103,10 +94,9 @@ impl Candles {
                     let candle = open.candle;
                     rows.push(CandleRow { symbol: symbol.clone(), interval, candle, complete });
                     open.emitted = version;
-                    open.batch = batch;
                     return true;
                 }
-                window == Window::Open || open.batch > acked || end > horizon
+                window == Window::Open || end > horizon
             });
         }
     }

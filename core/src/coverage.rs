@@ -88,6 +88,16 @@ impl Coverage {
         (&self.ranges, self.floor, &self.gaps)
     }
 
+    /// Whether `id` is in none of the ranges.
+    pub fn is_fresh(&self, id: i64) -> bool {
+        if self.ranges.last().is_none_or(|range| range.last < id) {
+            return true;
+        }
+        let after = self.ranges.partition_point(|range| range.first <= id);
+        let before = after.checked_sub(1).and_then(|index| self.ranges.get(index));
+        before.is_none_or(|range| range.last < id)
+    }
+
     /// Takes in a trade id with its time.
     pub fn absorb(&mut self, id: i64, time: i64) -> Verdict {
         // Nearly always the next trade of the last range.

@@ -3,6 +3,7 @@
 //! Everything here is a value or a function of values, so every rule of the pipeline can be tested
 //! without a runtime. The outside world is reached only through the traits in [`port`].
 
+pub mod aggregate;
 pub mod alert;
 pub mod backoff;
 pub mod book;

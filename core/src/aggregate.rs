@@ -1,0 +1,360 @@
+//! The fold of one partition: records in, changed rows out.
+//!
+//! A pure function of the records absorbed, in their order (law 2 of DESIGN): no clock, no chance,
+//! no order of a map. Two copies that absorbed the same prefix of the log hold the same rows; which
+//! of those were already emitted is all that may differ.
+
+use std::collections::HashMap;
+
+use crate::alert::{AlertRule, Alerts};
+use crate::book::{Book, Recent};
+use crate::candle::Candles;
+use crate::coverage::{Coverage, Gap, Range, Verdict};
+use crate::decimal::Decimal;
+use crate::interval::Interval;
+use crate::market::{BookTicker, Event, Source, Symbol, Ticker, Topic, Trade};
+use crate::port::log::Stored;
+use crate::row::{
+    BookSecond, BookTickerRow, Candle, DeadLetterRow, GapRow, Rows, TickerRow, TradeRow,
+};
+
+/// How many event times of the 24 h statistics are remembered: they come once a second.
+const TICKERS_SEEN_MAX: usize = 16;
+
+/// The state of one partition.
+#[derive(Debug)]
+pub struct Aggregate {
+    partition: u32,
+    rule: AlertRule,
+    index: HashMap<Symbol, usize>,
+    symbols: Vec<SymbolState>,
+    /// Indices of the symbols that changed since the last batch.
+    dirty: Vec<usize>,
+    /// Rows that never change again, waiting for the next batch.
+    rows: Rows,
+}
+
+/// The state of one symbol.
+#[derive(Debug)]
+pub struct SymbolState {
+    /// Whose.
+    pub symbol: Symbol,
+    /// Which trades are known.
+    pub coverage: Coverage,
+    /// Records absorbed since this copy was made, by what became of them.
+    pub counts: Counts,
+    candles: Candles,
+    book: Book,
+    tickers_seen: Recent,
+    alerts: Alerts,
+    is_dirty: bool,
+}
+
+/// What became of the records of a symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All records.
+    pub records: u64,
+    /// Trades folded.
+    pub trades: u64,
+    /// Trades among them that came by backfill.
+    pub backfilled: u64,
+    /// Repeats of what was known.
+    pub duplicates: u64,
+    /// Trades that came after their window was closed for good: stored, but not in its candle.
+    pub stragglers: u64,
+    /// Not understood.
+    pub dead_letters: u64,
+}
+
+/// All that a successor needs to go on from a position.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// The next offset to absorb, by topic.
+    pub positions: Vec<(Topic, u64)>,
+    /// By symbol, in the order of first sight.
+    pub symbols: Vec<SymbolCheckpoint>,
+}
+
+/// The part of a [`Checkpoint`] that is about one symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymbolCheckpoint {
+    /// Whose.
+    pub symbol: Symbol,
+    /// Known trade ids.
+    pub ranges: Vec<Range>,
+    /// Where the record begins.
+    pub floor: Option<i64>,
+    /// Declared gaps.
+    pub gaps: Vec<Gap>,
+    /// Windows that may still change, or whose last row may not be stored.
+    pub windows: Vec<(Interval, Candle)>,
+    /// The newest book update ids.
+    pub updates_seen: Vec<i64>,
+    /// Seconds of the book that may still change.
+    pub book_seconds: Vec<BookSecond>,
+    /// The newest event times of the 24 h statistics.
+    pub tickers_seen: Vec<i64>,
+    /// Last trades of recent seconds: second, trade id, price.
+    pub closes: Vec<(i64, i64, Decimal)>,
+    /// Seconds for which it is not decided whether they are alerts.
+    pub pending_alerts: Vec<i64>,
+}
+
+impl Aggregate {
+    /// A partition with no past.
+    pub fn new(partition: u32, rule: AlertRule) -> Self {
+        Self {
+            partition,
+            rule,
+            index: HashMap::new(),
+            symbols: Vec::new(),
+            dirty: Vec::new(),
+            rows: Rows::default(),
+        }
+    }
+
+    /// A partition that goes on from a checkpoint. Every window in it is emitted again.
+    pub fn restore(partition: u32, rule: AlertRule, checkpoint: &Checkpoint) -> Self {
+        let mut aggregate = Self::new(partition, rule);
+        for saved in &checkpoint.symbols {
+            let index = aggregate.entry(&saved.symbol);
+            if let Some(state) = aggregate.symbols.get_mut(index) {
+                state.restore(saved);
+            }
+            aggregate.touch(index);
+        }
+        aggregate
+    }
+
+    /// What a successor needs, `positions` being where this copy stands. To be taken when nothing
+    /// waits to be emitted ([`Aggregate::has_changes`]), and to be saved only once all that was
+    /// emitted before is in the store: what it leaves out can't be computed again.
+    pub fn checkpoint(&self, positions: Vec<(Topic, u64)>) -> Checkpoint {
+        let symbols = self.symbols.iter().map(SymbolState::save).collect();
+        Checkpoint { positions, symbols }
+    }
+
+    /// Takes in one record of the log; `event` is what it says, or why it can't be understood.
+    pub fn absorb(&mut self, topic: Topic, stored: &Stored, event: Result<Event, String>) {
+        let record = &stored.record;
+        let index = self.entry(&record.key);
+        let Some(state) = self.symbols.get_mut(index) else { return };
+        state.counts.records += 1;
+        let received_at = record.received_at.millis();
+        let changed = match event {
+            Ok(Event::Trade(trade)) => {
+                state.absorb_trade(&trade, received_at, record.source, &mut self.rows)
+            }
+            Ok(Event::Book(book)) => state.absorb_book(&book, received_at, &mut self.rows),
+            Ok(Event::Ticker(ticker)) => state.absorb_ticker(ticker, received_at, &mut self.rows),
+            Ok(Event::Floor(id)) => {
+                state.coverage.set_floor(id);
+                true
+            }
+            Ok(Event::Gap(first, last, reason)) => {
+                state.declare_gap(first, last, &reason, &mut self.rows)
+            }
+            Ok(Event::Raw) => false,
+            Err(reason) => {
+                state.counts.dead_letters += 1;
+                self.rows.dead_letters.push(DeadLetterRow {
+                    topic,
+                    partition: self.partition,
+                    offset: stored.offset,
+                    symbol: record.key.clone(),
+                    received_at,
+                    reason,
+                    payload: String::from_utf8_lossy(&record.value).into_owned(),
+                });
+                false
+            }
+        };
+        if changed {
+            self.touch(index);
+        }
+    }
+
+    /// Everything that changed since the last call.
+    pub fn take_rows(&mut self) -> Rows {
+        let mut rows = std::mem::take(&mut self.rows);
+        for index in self.dirty.drain(..) {
+            if let Some(state) = self.symbols.get_mut(index) {
+                state.emit(&self.rule, &mut rows);
+            }
+        }
+        rows
+    }
+
+    /// How many rows wait for the next batch, not counting windows.
+    pub fn rows_waiting(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the next batch would have anything in it.
+    pub fn has_changes(&self) -> bool {
+        !self.dirty.is_empty() || !self.rows.is_empty()
+    }
+
+    /// The symbols, in the order of first sight.
+    pub fn symbols(&self) -> &[SymbolState] {
+        &self.symbols
+    }
+
+    /// The symbols that changed since the last batch.
+    pub fn changed(&self) -> impl Iterator<Item = &SymbolState> {
+        self.dirty.iter().filter_map(|index| self.symbols.get(*index))
+    }
+
+    fn entry(&mut self, symbol: &Symbol) -> usize {
+        if let Some(index) = self.index.get(symbol) {
+            return *index;
+        }
+        let index = self.symbols.len();
+        self.symbols.push(SymbolState::new(symbol.clone()));
+        self.index.insert(symbol.clone(), index);
+        index
+    }
+
+    fn touch(&mut self, index: usize) {
+        if let Some(state) = self.symbols.get_mut(index)
+            && !state.is_dirty
+        {
+            state.is_dirty = true;
+            self.dirty.push(index);
+        }
+    }
+}
+
+impl SymbolState {
+    fn new(symbol: Symbol) -> Self {
+        Self {
+            symbol,
+            coverage: Coverage::default(),
+            counts: Counts::default(),
+            candles: Candles::default(),
+            book: Book::default(),
+            tickers_seen: Recent::default(),
+            alerts: Alerts::default(),
+            is_dirty: false,
+        }
+    }
+
+    /// The windows that may still change, as (interval, candle).
+    pub fn windows(&self) -> impl Iterator<Item = (Interval, &Candle)> {
+        self.candles.windows()
+    }
+
+    fn absorb_trade(
+        &mut self,
+        trade: &Trade,
+        received_at: i64,
+        source: Source,
+        rows: &mut Rows,
+    ) -> bool {
+        // A window is judged by what was known before this trade: with it, the window that it
+        // completes would look as if it had been complete without it.
+        let in_time = !self.coverage.is_fresh(trade.id) || self.candles.fold(trade, &self.coverage);
+        match self.coverage.absorb(trade.id, trade.time) {
+            Verdict::Duplicate => {
+                self.counts.duplicates += 1;
+                return false;
+            }
+            Verdict::Fresh => {
+                self.counts.trades += 1;
+                self.counts.backfilled += u64::from(source == Source::Backfill);
+                self.counts.stragglers += u64::from(!in_time);
+                self.alerts.absorb(trade);
+            }
+            Verdict::Recovered(gap) => {
+                self.counts.stragglers += 1;
+                rows.gaps.extend(self.coverage.gap(gap).map(|gap| gap_row(&self.symbol, gap)));
+            }
+        }
+        let symbol = self.symbol.clone();
+        rows.trades.push(TradeRow { symbol, trade: *trade, received_at, source });
+        true
+    }
+
+    fn absorb_book(&mut self, book: &BookTicker, received_at: i64, rows: &mut Rows) -> bool {
+        let fresh = self.book.absorb(book, received_at);
+        if fresh {
+            let symbol = self.symbol.clone();
+            rows.book_tickers.push(BookTickerRow { symbol, book: *book, received_at });
+        } else {
+            self.counts.duplicates += 1;
+        }
+        fresh
+    }
+
+    fn absorb_ticker(&mut self, ticker: Box<Ticker>, received_at: i64, rows: &mut Rows) -> bool {
+        let fresh = self.tickers_seen.insert(ticker.event_time, TICKERS_SEEN_MAX);
+        if fresh {
+            let symbol = self.symbol.clone();
+            rows.tickers.push(TickerRow { symbol, ticker, received_at });
+        } else {
+            self.counts.duplicates += 1;
+        }
+        fresh
+    }
+
+    fn declare_gap(&mut self, first: i64, last: i64, reason: &str, rows: &mut Rows) -> bool {
+        let added = self.coverage.declare_gap(first, last, reason);
+        let gaps = added.iter().filter_map(|index| self.coverage.gap(*index));
+        rows.gaps.extend(gaps.map(|gap| gap_row(&self.symbol, gap)));
+        self.coverage.prune();
+        !added.is_empty()
+    }
+
+    fn emit(&mut self, rule: &AlertRule, rows: &mut Rows) {
+        self.is_dirty = false;
+        self.candles.emit(&self.symbol, &self.coverage, &mut rows.candles);
+        self.book.emit(&self.symbol, &mut rows.book_seconds);
+        self.alerts.emit(&self.symbol, rule, &self.coverage, &mut rows.alerts);
+    }
+
+    fn save(&self) -> SymbolCheckpoint {
+        let (ranges, floor, gaps) = self.coverage.parts();
+        let (updates_seen, book_seconds) = self.book.parts();
+        let (closes, pending_alerts) = self.alerts.parts();
+        SymbolCheckpoint {
+            symbol: self.symbol.clone(),
+            ranges: ranges.to_vec(),
+            floor,
+            gaps: gaps.to_vec(),
+            windows: self.candles.windows().map(|(interval, it)| (interval, *it)).collect(),
+            updates_seen: updates_seen.collect(),
+            book_seconds: book_seconds.copied().collect(),
+            tickers_seen: self.tickers_seen.ids().collect(),
+            closes: closes.collect(),
+            pending_alerts: pending_alerts.collect(),
+        }
+    }
+
+    fn restore(&mut self, saved: &SymbolCheckpoint) {
+        self.coverage = Coverage::from_parts(saved.ranges.clone(), saved.floor, saved.gaps.clone());
+        self.candles = Candles::from_windows(saved.windows.iter().copied());
+        self.book = Book::from_parts(
+            saved.updates_seen.iter().copied(),
+            saved.book_seconds.iter().copied(),
+        );
+        self.tickers_seen = Recent::from_ids(saved.tickers_seen.iter().copied(), TICKERS_SEEN_MAX);
+        self.alerts =
+            Alerts::from_parts(saved.closes.iter().copied(), saved.pending_alerts.iter().copied());
+    }
+}
+
+fn gap_row(symbol: &Symbol, gap: &Gap) -> GapRow {
+    GapRow {
+        symbol: symbol.clone(),
+        first_trade_id: gap.first,
+        last_trade_id: gap.last,
+        missing: gap.missing(),
+        after_time: gap.after_time,
+        before_time: gap.before_time,
+        reason: gap.reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
