@@ -193,7 +193,7 @@ mod tests {
                 assert!(book.absorb(&updates[index], 1_500));
             }
             let mut rows = Vec::new();
-            book.emit(&Symbol::new("BTCUSDT").unwrap(), 1, 0, &mut rows);
+            book.emit(&Symbol::new("BTCUSDT").unwrap(), &mut rows);
             rows
         };
         let rows = fold(&[0, 1, 2]);
