@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod decimal;
 pub mod interval;
 pub mod market;
+pub mod metrics;
 pub mod port;
 pub mod restart;
 pub mod row;

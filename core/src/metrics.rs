@@ -1,0 +1,124 @@
+//! The metrics: every name, with its unit and what it means. Dashboards and alert rules rest on them.
+//!
+//! Names are `fts_<noun>[_<unit>][_total]`. Whoever counts takes the constant; the binary calls
+//! [`describe`] once.
+
+use metrics::Unit;
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// A metric: its public name and what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The public name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// In what it counts.
+    pub unit: Unit,
+    /// What it says, and its labels.
+    pub help: &'static str,
+}
+
+/// Connections to the exchange's streams that were opened.
+pub const BINANCE_CONNECTS_TOTAL: &str = "fts_binance_connects_total";
+/// Connections to the exchange's streams that ended or could not be opened.
+pub const BINANCE_DISCONNECTS_TOTAL: &str = "fts_binance_disconnects_total";
+/// Frames received.
+pub const BINANCE_FRAMES_TOTAL: &str = "fts_binance_frames_total";
+/// Bytes of those frames.
+pub const BINANCE_BYTES_TOTAL: &str = "fts_binance_bytes_total";
+/// Frames that name no stream that was asked for.
+pub const BINANCE_UNROUTED_FRAMES_TOTAL: &str = "fts_binance_unrouted_frames_total";
+/// Error messages of the exchange on its streams.
+pub const BINANCE_STREAM_ERRORS_TOTAL: &str = "fts_binance_stream_errors_total";
+/// REST requests.
+pub const BINANCE_REST_REQUESTS_TOTAL: &str = "fts_binance_rest_requests_total";
+/// Request weight used in the running minute.
+pub const BINANCE_USED_WEIGHT: &str = "fts_binance_used_weight";
+/// Time spent waiting for a turn.
+pub const BINANCE_THROTTLE_WAIT_SECONDS: &str = "fts_binance_throttle_wait_seconds";
+
+/// Every metric there is.
+pub const ALL: &[Metric] = &[
+    counter(BINANCE_CONNECTS_TOTAL, Unit::Count, "stream connections opened"),
+    counter(
+        BINANCE_DISCONNECTS_TOTAL,
+        Unit::Count,
+        "stream connections that ended or could not be opened, by `reason`",
+    ),
+    counter(BINANCE_FRAMES_TOTAL, Unit::Count, "frames received over streams"),
+    counter(BINANCE_BYTES_TOTAL, Unit::Bytes, "bytes of the frames received over streams"),
+    counter(
+        BINANCE_UNROUTED_FRAMES_TOTAL,
+        Unit::Count,
+        "frames that name no stream that was asked for",
+    ),
+    counter(
+        BINANCE_STREAM_ERRORS_TOTAL,
+        Unit::Count,
+        "error messages of the exchange on open streams",
+    ),
+    counter(
+        BINANCE_REST_REQUESTS_TOTAL,
+        Unit::Count,
+        "REST requests, by `endpoint` and `result` (ok, refused, limited, unavailable)",
+    ),
+    gauge(
+        BINANCE_USED_WEIGHT,
+        Unit::Count,
+        "request weight used in the running minute, by the exchange's count where it tells",
+    ),
+    histogram(
+        BINANCE_THROTTLE_WAIT_SECONDS,
+        Unit::Seconds,
+        "waits for a turn under the exchange's limits, by `limit` (connects, weight)",
+    ),
+];
+
+const fn counter(name: &'static str, unit: Unit, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit, help }
+}
+
+const fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit, help }
+}
+
+const fn histogram(name: &'static str, unit: Unit, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, unit, help }
+}
+
+/// Tells the installed recorder what every metric means.
+pub fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_what_they_count() {
+        for (position, metric) in ALL.iter().enumerate() {
+            let Metric { name, kind, .. } = metric;
+            assert!(name.starts_with("fts_"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(!ALL[..position].iter().any(|other| other.name == *name), "{name} is twice");
+        }
+    }
+}
