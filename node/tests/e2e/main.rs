@@ -1,0 +1,24 @@
+//! End to end: the real binaries as real processes, judged by what they leave in SQLite.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | [`tape`] | recorded minutes of the real exchange go in, the exchange's own klines come out |
+//! | [`kill`] | the same rows, though the node is killed at random instants |
+//! | [`restart`] | nothing that is on disk is fetched again |
+//! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
+//! | [`cli`] | what is wrong is refused before anything starts, with the place |
+//!
+//! `FTS_NODE_BIN` and `FTS_EXCHANGE_BIN` name other binaries to test than those of the profile.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
+)]
+
+mod cli;
+mod demo;
+mod kill;
+mod restart;
+mod support;
+mod tape;

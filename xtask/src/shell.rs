@@ -1,0 +1,128 @@
+//! Other programs: started, shown, listened to, ended.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The cargo that runs this.
+pub(crate) fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root());
+    command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    // Relative to where cargo is called, which is the root here.
+    root().join(folder)
+}
+
+/// A release binary of the workspace.
+pub(crate) fn release_binary(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
+
+/// Whether this is a machine where nobody reads: what is skipped there has not been proven.
+pub(crate) fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+/// Shows the command, runs it, and fails if it fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    show(command);
+    let status = command.status().with_context(|| format!("{command:?} does not start"))?;
+    ensure!(status.success(), "{} failed: {status}", name(command));
+    Ok(())
+}
+
+/// Shows the command, runs it, hands each line of its standard output to `heed` and shows it.
+/// Answers whether it succeeded.
+pub(crate) fn listen(command: &mut Command, mut heed: impl FnMut(&str)) -> Result<bool> {
+    show(command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{command:?} does not start"))?;
+    let output = child.stdout.take().context("the child has no standard output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        heed(&line);
+    }
+    Ok(child.wait()?.success())
+}
+
+/// The standard output of a command, or `None` where it is not there or fails.
+pub(crate) fn ask(command: &mut Command) -> Option<String> {
+    let output = command.stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a program is installed.
+pub(crate) fn installed(program: &str) -> bool {
+    ask(Command::new("sh").args(["-c", r#"command -v "$0""#, program])).is_some()
+}
+
+fn show(command: &Command) {
+    let arguments = command.get_args().map(|it| it.to_string_lossy());
+    let words: Vec<_> = std::iter::once(name(command).into()).chain(arguments).collect();
+    println!("+ {}", words.join(" "));
+}
+
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned()
+}
+
+/// Measures how long something takes.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "xtask measures, and knows no crate with a clock")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A child that never outlives this program's interest in it.
+pub(crate) struct Guard(pub(crate) Child);
+
+impl Guard {
+    /// Asks it to end, and kills it if it has not ended after `patience`.
+    pub(crate) fn end(mut self, patience: Duration) -> Result<()> {
+        let pid = self.0.id().to_string();
+        run(Command::new("sh").args(["-c", r#"kill -TERM "$0""#, &pid]))?;
+        let watch = Stopwatch::start();
+        while watch.elapsed() < patience {
+            if self.0.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        anyhow::bail!("process {pid} did not end within {patience:?} of SIGTERM")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // For a child that was waited for, both do nothing.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,188 @@
+//! `cargo xtask test`: one command that proves the project.
+
+mod page;
+mod report;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use self::report::{Report, Tally};
+use crate::shell;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these parts; all of them if none is named.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Seed of the kill test's instants.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How often the kill test kills.
+    #[arg(long)]
+    kills: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KillArguments {
+    /// Seed of the instants.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often to kill.
+    #[arg(long, default_value_t = 30)]
+    kills: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Every test that needs no other process, in every crate.
+    Unit,
+    /// The examples in the documentation, and the documentation without a warning.
+    Docs,
+    /// The command line refuses what is wrong, with the place.
+    Cli,
+    /// Recorded minutes in, the exchange's own klines out.
+    Tape,
+    /// The same with the node killed at random instants.
+    Kill,
+    /// Nothing that is on disk is fetched again.
+    Restart,
+    /// The demo from nothing, and again.
+    Demo,
+    /// The demo's page in a real browser.
+    Page,
+}
+
+/// Runs the parts; answers whether all passed.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let all = arguments.parts.is_empty();
+    let wanted = |part: &Part| all || arguments.parts.contains(part);
+    let parts: Vec<Part> = Part::value_variants().iter().copied().filter(wanted).collect();
+    let instants = Instants { seed: arguments.seed, kills: arguments.kills };
+
+    let mut report = Report::default();
+    let built = !parts.iter().any(Part::needs_release)
+        || report.run("release build", || build_release().map(|()| Tally::default()));
+    for part in parts {
+        let name = part.to_possible_value().map_or_else(String::new, |it| it.get_name().to_owned());
+        if part.needs_release() && !built {
+            report.fail(&name, "the release build failed");
+        } else {
+            report.run(&name, || part.run(&instants));
+        }
+    }
+    Ok(report.finish())
+}
+
+/// The kill test alone.
+pub(crate) fn kill(arguments: &KillArguments) -> Result<bool> {
+    let (seed, kills) = (Some(arguments.seed), Some(arguments.kills));
+    run(&Arguments { parts: vec![Part::Kill], seed, kills })
+}
+
+/// When and how often the kill test kills.
+struct Instants {
+    seed: Option<u64>,
+    kills: Option<u64>,
+}
+
+impl Part {
+    /// Whether the part runs the binaries that users run.
+    fn needs_release(&self) -> bool {
+        !matches!(self, Self::Unit | Self::Docs)
+    }
+
+    fn run(self, instants: &Instants) -> Result<Tally> {
+        match self {
+            Self::Unit => unit(),
+            Self::Docs => docs(),
+            Self::Cli => end_to_end("cli::", instants),
+            Self::Tape => end_to_end("tape::", instants),
+            Self::Kill => end_to_end("kill::", instants),
+            Self::Restart => end_to_end("restart::", instants),
+            Self::Demo => end_to_end("demo::", instants),
+            Self::Page => page::run(),
+        }
+    }
+}
+
+fn build_release() -> Result<()> {
+    let packages = ["--package", "fts-node", "--package", "fts-exchange"];
+    shell::run(shell::cargo().args(["build", "--locked", "--release", "--bins"]).args(packages))
+}
+
+/// Every test of every crate but the end-to-end ones, which run against the release binaries.
+fn unit() -> Result<Tally> {
+    let mut command = shell::cargo();
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
+    for name in integration_tests()? {
+        command.args(["--test", &name]);
+    }
+    tests(command.args(["--", "--show-output"]))
+}
+
+fn docs() -> Result<Tally> {
+    let mut tally =
+        tests(shell::cargo().args(["test", "--locked", "--workspace", "--no-fail-fast", "--doc"]))?;
+    let mut rustdoc = shell::cargo();
+    rustdoc.args(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
+    shell::run(rustdoc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    tally.passed += 1;
+    Ok(tally)
+}
+
+fn end_to_end(filter: &str, instants: &Instants) -> Result<Tally> {
+    let mut command = shell::cargo();
+    command.args(["test", "--locked", "--package", "fts-node", "--test", "e2e"]);
+    command.args(["--", filter, "--nocapture"]);
+    command.env("FTS_NODE_BIN", shell::release_binary("fts-node"));
+    command.env("FTS_EXCHANGE_BIN", shell::release_binary("fts-exchange"));
+    for (name, value) in [("FTS_KILL_SEED", instants.seed), ("FTS_KILLS", instants.kills)] {
+        if let Some(value) = value {
+            command.env(name, value.to_string());
+        }
+    }
+    tests(&mut command)
+}
+
+/// Runs tests and counts them.
+fn tests(command: &mut Command) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let success = shell::listen(command, |line| tally.heed(line))?;
+    if !success && tally.failed == 0 {
+        // It did not build, or a test binary died.
+        tally.failed = 1;
+    }
+    if tally.passed + tally.failed + tally.skipped == 0 && !command.get_args().any(|it| it == "--doc")
+    {
+        anyhow::bail!("no test ran: is a filter out of date?");
+    }
+    Ok(tally)
+}
+
+/// The names of all integration tests but the end-to-end ones.
+fn integration_tests() -> Result<Vec<String>> {
+    let arguments = ["metadata", "--locked", "--no-deps", "--format-version", "1"];
+    let text = shell::ask(shell::cargo().args(arguments)).context("cargo metadata failed")?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    let list = |value: &serde_json::Value, key: &str| {
+        value.get(key).and_then(|it| it.as_array()).cloned().unwrap_or_default()
+    };
+    let mut names: Vec<String> = list(&metadata, "packages")
+        .iter()
+        .flat_map(|package| list(package, "targets"))
+        .filter(|target| list(target, "kind").iter().any(|kind| kind == "test"))
+        .filter_map(|target| Some(target.get("name")?.as_str()?.to_owned()))
+        .filter(|name| name != "e2e")
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// Whether the recorded tapes are at hand.
+fn fixtures_present(root: &Path) -> bool {
+    root.join("../shared/fixtures/binance").is_dir()
+}
