@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,7 +23,8 @@ pub(crate) fn cargo() -> Command {
 
 /// Where cargo puts what it builds.
 pub(crate) fn target() -> PathBuf {
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let folder =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     // Relative to where cargo is called, which is the root here.
     root().join(folder)
 }
@@ -90,39 +91,15 @@ fn name(command: &Command) -> String {
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "xtask measures, and knows no crate with a clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "xtask measures, and knows no crate with a clock"
+    )]
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
-    }
-}
-
-/// A child that never outlives this program's interest in it.
-pub(crate) struct Guard(pub(crate) Child);
-
-impl Guard {
-    /// Asks it to end, and kills it if it has not ended after `patience`.
-    pub(crate) fn end(mut self, patience: Duration) -> Result<()> {
-        let pid = self.0.id().to_string();
-        run(Command::new("sh").args(["-c", r#"kill -TERM "$0""#, &pid]))?;
-        let watch = Stopwatch::start();
-        while watch.elapsed() < patience {
-            if self.0.try_wait()?.is_some() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        anyhow::bail!("process {pid} did not end within {patience:?} of SIGTERM")
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // For a child that was waited for, both do nothing.
-        drop(self.0.kill());
-        drop(self.0.wait());
     }
 }

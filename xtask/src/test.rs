@@ -3,7 +3,6 @@
 mod page;
 mod report;
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -155,7 +154,8 @@ fn tests(command: &mut Command) -> Result<Tally> {
         // It did not build, or a test binary died.
         tally.failed = 1;
     }
-    if tally.passed + tally.failed + tally.skipped == 0 && !command.get_args().any(|it| it == "--doc")
+    if tally.passed + tally.failed + tally.skipped == 0
+        && !command.get_args().any(|it| it == "--doc")
     {
         anyhow::bail!("no test ran: is a filter out of date?");
     }
@@ -180,9 +180,4 @@ fn integration_tests() -> Result<Vec<String>> {
     names.sort();
     names.dedup();
     Ok(names)
-}
-
-/// Whether the recorded tapes are at hand.
-fn fixtures_present(root: &Path) -> bool {
-    root.join("../shared/fixtures/binance").is_dir()
 }

@@ -15,6 +15,7 @@
     clippy::indexing_slicing,
     reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
 )]
+#![expect(clippy::print_stdout, reason = "what a test skips or throws dice for is said aloud")]
 
 mod cli;
 mod demo;

@@ -18,7 +18,7 @@ pub(super) struct Tally {
     /// Why, in the tests' own words.
     pub(super) reasons: Vec<String>,
     /// Tests that said that they could not run, of a binary whose result is not counted yet.
-    unproven: u64,
+    pub(super) unproven: u64,
 }
 
 impl Tally {
@@ -81,7 +81,9 @@ impl Report {
         for (name, elapsed, tally) in &self.parts {
             let seconds = elapsed.as_secs_f64();
             let Tally { passed, failed, skipped, reasons, .. } = tally;
-            println!("{name:<14} {seconds:>7.1} s  {passed} passed, {failed} failed, {skipped} skipped");
+            println!(
+                "{name:<14} {seconds:>7.1} s  {passed} passed, {failed} failed, {skipped} skipped"
+            );
             for reason in reasons {
                 let what = if *failed > 0 { "FAILED" } else { "SKIPPED" };
                 println!("  {what}: {reason}");
