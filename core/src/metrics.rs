@@ -48,6 +48,13 @@ pub const BINANCE_USED_WEIGHT: &str = "fts_binance_used_weight";
 /// Time spent waiting for a turn.
 pub const BINANCE_THROTTLE_WAIT_SECONDS: &str = "fts_binance_throttle_wait_seconds";
 
+/// Rows made durable by a store.
+pub const STORE_ROWS_TOTAL: &str = "fts_store_rows_total";
+/// How long a store takes to make a batch durable.
+pub const STORE_COMMIT_SECONDS: &str = "fts_store_commit_seconds";
+/// Length of SQLite's write-ahead log.
+pub const SQLITE_WAL_BYTES: &str = "fts_sqlite_wal_bytes";
+
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
     counter(BINANCE_CONNECTS_TOTAL, Unit::Count, "stream connections opened"),
@@ -82,6 +89,17 @@ pub const ALL: &[Metric] = &[
         BINANCE_THROTTLE_WAIT_SECONDS,
         Unit::Seconds,
         "waits for a turn under the exchange's limits, by `limit` (connects, weight)",
+    ),
+    counter(STORE_ROWS_TOTAL, Unit::Count, "rows made durable, by `store` and `table`"),
+    histogram(
+        STORE_COMMIT_SECONDS,
+        Unit::Seconds,
+        "how long a store takes to make a batch durable, by `store`",
+    ),
+    gauge(
+        SQLITE_WAL_BYTES,
+        Unit::Bytes,
+        "length of SQLite's write-ahead log; it starts over once it is moved into the file",
     ),
 ];
 

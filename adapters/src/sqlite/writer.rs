@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use fts_core::metrics::{SQLITE_WAL_BYTES, STORE_COMMIT_SECONDS, STORE_ROWS};
+use fts_core::metrics::{SQLITE_WAL_BYTES, STORE_COMMIT_SECONDS, STORE_ROWS_TOTAL};
 use fts_core::port::store::StoreError;
 use fts_core::row::{Rows, Table};
 use rusqlite::Connection;
@@ -209,7 +209,7 @@ fn count(rows: &Rows) {
         (Table::DeadLetters, rows.dead_letters.len()),
     ];
     for (table, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        metrics::counter!(STORE_ROWS, "store" => super::NAME, "table" => table.name())
+        metrics::counter!(STORE_ROWS_TOTAL, "store" => super::NAME, "table" => table.name())
             .increment(u64::try_from(count).unwrap_or(0));
     }
 }
