@@ -35,7 +35,7 @@ pub trait Place: Send + Sync {
 #[macro_export]
 macro_rules! store_conformance {
     ($make:expr) => {
-        $crate::store_conformance!(@cases $make:
+        $crate::store_conformance!(@cases $make;
             rows_read_back_as_they_were_put,
             numbers_at_the_edge_read_back_exactly,
             putting_again_changes_nothing,
@@ -57,7 +57,7 @@ macro_rules! store_conformance {
             many_puts_at_once_are_all_kept,
         );
     };
-    (@cases $make:expr: $($case:ident,)*) => {$(
+    (@cases $make:expr; $($case:ident,)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
         async fn $case() {
             $crate::port::store::conformance::$case(&$make()).await;
