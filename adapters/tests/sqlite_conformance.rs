@@ -9,14 +9,14 @@ use fts_core::port::store::conformance::Place;
 struct Folder(tempfile::TempDir);
 
 fn folder() -> Folder {
-    Folder(tempfile::tempdir().unwrap())
+    Folder(tempfile::tempdir().expect("a folder for the test"))
 }
 
 #[async_trait::async_trait]
 impl Place for Folder {
     async fn open(&self) -> Arc<dyn Store> {
         let path = self.0.path().join("fts.sqlite");
-        Arc::new(SqliteStore::open(SqliteConfig { path }).unwrap())
+        Arc::new(SqliteStore::open(SqliteConfig { path }).expect("a file in it"))
     }
 }
 
