@@ -1,0 +1,145 @@
+//! Socket to stored candle: a simulated exchange and a node, release builds, over loopback.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Arguments;
+use super::process::Process;
+use super::prometheus::{self, Scrape};
+use super::reference;
+use crate::shell::{self, Stopwatch};
+
+/// Frames that the node has received.
+const FRAMES: &str = "fts_binance_frames_total";
+/// Bytes of those frames.
+const BYTES: &str = "fts_binance_bytes_total";
+/// From the receipt of a frame to its row on disk.
+const LATENCY: &str = "fts_stored_latency_seconds";
+
+/// What is not measured: connecting, the first fills, the caches' warming.
+const WARM_UP: Duration = Duration::from_secs(15);
+
+/// Measures for `seconds`, and prints a table.
+pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
+    let packages = ["--package", "fts-node", "--package", "fts-exchange"];
+    shell::run(shell::cargo().args(["build", "--locked", "--release", "--bins"]).args(packages))?;
+    let folder = shell::target().join("bench");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+
+    let (seed, symbols, rate) = (arguments.seed, arguments.symbols, arguments.rate);
+    println!("\n=== pipeline: {symbols} symbols, {rate} messages/s, seed {seed}, {seconds} s");
+    let mut command = Command::new(shell::release_binary("fts-exchange"));
+    command.args(["--listen", "127.0.0.1:0", "--seed", &seed.to_string()]);
+    command.args(["--symbols", &symbols.to_string(), "--rate", &rate.to_string()]);
+    let mut exchange = Process::start("exchange", &folder, &mut command)?;
+    let patience = Duration::from_secs(60);
+    let address = exchange.until("the exchange's address", patience, |printed| {
+        let (_, rest) = printed.split_once("listening on ws://")?;
+        Some(rest.split_whitespace().next()?.to_owned())
+    })?;
+    let (mut node, http) = start_node(&folder, &address)?;
+    node.until("the node to be ready", Duration::from_secs(120), |_| {
+        prometheus::get(&http, "/readyz").ok()
+    })?;
+    std::thread::sleep(WARM_UP);
+
+    let watch = Stopwatch::start();
+    let (before, cpu) = (Scrape::take(&http)?, [node.cpu_seconds()?, exchange.cpu_seconds()?]);
+    let mut rss = Vec::new();
+    while watch.elapsed() < Duration::from_secs(seconds) {
+        rss.push((watch.elapsed().as_secs_f64() / 60.0, node.rss_mib()?));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let elapsed = watch.elapsed().as_secs_f64();
+    let after = Scrape::take(&http)?;
+    let cpu = [node.cpu_seconds()? - cpu[0], exchange.cpu_seconds()? - cpu[1]];
+
+    let frames = after.sum(FRAMES) - before.sum(FRAMES);
+    ensure!(frames > 0.0, "the node received nothing: see {}", folder.display());
+    let bytes = (after.sum(BYTES) - before.sum(BYTES)) / frames;
+    let millions = frames / 1e6;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a frame's size")]
+    let raw = reference::receive_a_million(bytes as usize)?;
+    let latency = |quantile| {
+        let found = prometheus::quantile(&before, &after, LATENCY, quantile);
+        found.map_or_else(|| "not measured".to_owned(), |it| format!("{:.1} ms", it * 1e3))
+    };
+    let peak = rss.iter().map(|(_, mib)| *mib).fold(0.0, f64::max);
+    let stop = node.end()?;
+
+    println!("\n| what | value |\n|---|--:|");
+    let row = |what: &str, value: String| println!("| {what} | {value} |");
+    row("messages a second", format!("{:.0}", frames / elapsed));
+    row("bytes a message", format!("{bytes:.0}"));
+    row("node: CPU-seconds a million messages", format!("{:.2}", cpu[0] / millions));
+    row("node: share of one core", format!("{:.0} %", 100.0 * cpu[0] / elapsed));
+    row("raw loopback receive of the same: CPU-seconds a million", format!("{raw:.2}"));
+    row("node against raw receive", format!("{:.1} x", cpu[0] / millions / raw));
+    row("exchange: CPU-seconds a million messages", format!("{:.2}", cpu[1] / millions));
+    row("receive to stored, p50", latency(0.5));
+    row("receive to stored, p99", latency(0.99));
+    row("peak RSS", format!("{peak:.0} MiB"));
+    row("RSS, slope of the second half", format!("{:+.2} MiB/min", slope(&rss)));
+    row("data on disk", format!("{:.0} MiB", folder_mib(&folder)?));
+    row("SIGTERM to end", format!("{:.1} s", stop.as_secs_f64()));
+    Ok(())
+}
+
+fn start_node(folder: &Path, exchange: &str) -> Result<(Process, String)> {
+    let info: serde_json::Value =
+        serde_json::from_str(&prometheus::get(exchange, "/api/v3/exchangeInfo")?)?;
+    let symbols = info.get("symbols").and_then(|it| it.as_array()).context("no symbols")?;
+    let symbols: Vec<_> = symbols.iter().filter_map(|it| it.get("symbol")?.as_str()).collect();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let http = format!("127.0.0.1:{port}");
+    let mut command = Command::new(shell::release_binary("fts-node"));
+    command.current_dir(folder).arg("run").arg("--data-dir").arg(folder.join("data"));
+    command.args(["--http", &http]);
+    command.args(["--set", &format!("binance.stream_url=ws://{exchange}")]);
+    command.args(["--set", &format!("binance.rest_url=http://{exchange}")]);
+    command.args(["--set", &format!("symbols={}", serde_json::to_string(&symbols)?)]);
+    Ok((Process::start("node", folder, &mut command)?, http))
+}
+
+/// The least-squares slope of the second half of (minutes, MiB).
+fn slope(samples: &[(f64, f64)]) -> f64 {
+    let half = samples.get(samples.len() / 2..).unwrap_or_default();
+    let count = half.iter().map(|_| 1.0).sum::<f64>();
+    let mean = |of: fn(&(f64, f64)) -> f64| half.iter().map(of).sum::<f64>() / count;
+    let (x_mean, y_mean) = (mean(|it| it.0), mean(|it| it.1));
+    let over: f64 = half.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    let under: f64 = half.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
+    if under > 0.0 { over / under } else { 0.0 }
+}
+
+fn folder_mib(folder: &Path) -> Result<f64> {
+    let mut sum = 0.0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        #[expect(clippy::cast_precision_loss, reason = "mebibytes for people")]
+        let own = metadata.len() as f64 / 1_048_576.0;
+        sum += if metadata.is_dir() { folder_mib(&entry.path())? } else { own };
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_of_the_second_half() {
+        let samples = [(0.0, 9.0), (1.0, 0.0), (2.0, 1.0), (3.0, 3.0)];
+        assert!((slope(&samples) - 2.0).abs() < 1e-9);
+        assert!(slope(&[]).abs() < 1e-9);
+    }
+}
