@@ -9,6 +9,10 @@ use crate::support::store::{Row, Store, assert_same, decimal, integer, text};
 use crate::support::truth::{Truth, csv, exact};
 use crate::support::{PATIENCE, fixtures, until};
 
+/// The symbols and intervals of the fixtures' bars.
+const BARS: [(&str, &str); 4] =
+    [("BTCUSDT", "1m"), ("BTCUSDT", "5m"), ("ETHUSDT", "1m"), ("ETHUSDT", "5m")];
+
 /// The tables that a replay of the tapes fills or must leave empty.
 const TABLES: [&str; 8] = [
     "trades",
@@ -20,6 +24,28 @@ const TABLES: [&str; 8] = [
     "alerts",
     "dead_letters",
 ];
+
+#[test]
+fn the_judge_agrees_with_the_derived_bars() {
+    let Some(fixtures) = fixtures() else { return };
+    let candles = Truth::read(&fixtures).candles();
+    for (symbol, interval) in BARS {
+        let bars = csv(&fixtures.join(format!("derived_from_tape_{symbol}-{interval}.csv")));
+        let count = candles.keys().filter(|(s, i, _)| s == symbol && *i == interval).count();
+        assert_eq!(count, bars.len());
+        for bar in bars {
+            let key = (symbol.to_owned(), interval, bar["open_time"].parse().unwrap());
+            let candle = &candles[&key];
+            assert_eq!(candle.open, exact(&bar["open"]), "{key:?}");
+            assert_eq!(candle.volume, exact(&bar["volume"]), "{key:?}");
+            assert_eq!(candle.quote_volume, exact(&bar["quote_volume"]), "{key:?}");
+            let taker = exact(&bar["taker_buy_quote_volume"]);
+            assert_eq!(candle.taker_buy_quote_volume, taker, "{key:?}");
+            assert_eq!(candle.last_trade_id.to_string(), bar["last_trade_id"], "{key:?}");
+            assert_eq!(u8::from(candle.complete).to_string(), bar["complete"], "{key:?}");
+        }
+    }
+}
 
 #[test]
 fn the_tape_comes_out_as_the_exchanges_own_klines() {
@@ -72,9 +98,7 @@ fn candle(store: &Store, symbol: &str, interval: &str, open_time: i64) -> Row {
 /// The project's own aggregation of the tape, in every column that it has.
 fn the_derived_bars_agree(store: &Store, fixtures: &Path) {
     let mut complete = 0;
-    for (symbol, interval) in
-        [("BTCUSDT", "1m"), ("BTCUSDT", "5m"), ("ETHUSDT", "1m"), ("ETHUSDT", "5m")]
-    {
+    for (symbol, interval) in BARS {
         let bars = csv(&fixtures.join(format!("derived_from_tape_{symbol}-{interval}.csv")));
         let count = bars.len();
         for (at, bar) in bars.iter().enumerate() {
@@ -157,6 +181,18 @@ fn the_seconds_of_the_book_follow_from_its_updates(store: &Store) {
             assert_eq!(column("low"), *prices.iter().min().unwrap(), "{side} of {key:?}");
             assert_eq!(column("close"), prices[prices.len() - 1], "{side} of {key:?}");
         }
-        assert_eq!(integer(row, "update_count"), i64::try_from(updates.len()).unwrap(), "{key:?}");
+        let count = i64::try_from(updates.len()).unwrap();
+        assert_eq!(integer(row, "update_count"), count, "{key:?}");
+        assert_eq!(integer(row, "close_time"), key.1 + 999, "{key:?}");
+        let ids = [updates[0], updates[updates.len() - 1]].map(|row| integer(row, "update_id"));
+        let ends = ["first_update_id", "last_update_id"].map(|column| integer(row, column));
+        assert_eq!(ends, ids, "{key:?}");
+        let spread = |row: &&Row| decimal(row, "best_ask_price") - decimal(row, "best_bid_price");
+        let sum: i128 = updates.iter().map(spread).sum();
+        assert_eq!(decimal(row, "spread_sum"), sum, "{key:?}");
+        // The mean, rounded half away from zero to 10⁻⁸.
+        let (unit, count) = (100_000_000, i128::from(count));
+        let mean = (2 * (sum / unit) + count) / (2 * count) * unit;
+        assert_eq!(decimal(row, "mean_spread"), mean, "{key:?}");
     }
 }

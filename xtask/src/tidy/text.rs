@@ -6,6 +6,9 @@ use super::{Untidy, untidy};
 /// Lines a source file may have before its tests.
 const LINES_MAX: usize = 500;
 
+/// Lines a file of nothing but tests may have.
+const TEST_LINES_MAX: usize = 1000;
+
 /// Lines the README may have.
 const README_LINES_MAX: usize = 150;
 
@@ -23,7 +26,7 @@ const UNFINISHED: [&str; 6] = [
 ];
 
 /// Queues without a bound.
-const BOUNDLESS: [&str; 3] = ["unbounded", "std::sync::mpsc", "crossbeam_channel::unbounded"];
+const BOUNDLESS: [&str; 3] = ["unbounded", "mpsc::channel()", "mpsc::channel::<"];
 
 /// Folders of somebody's own machine.
 const MACHINES: [&str; 5] = [
@@ -35,7 +38,7 @@ const MACHINES: [&str; 5] = [
 ];
 
 /// Words with which a comment tells how the code came to be, instead of how it is.
-const HISTORY: [&str; 11] = [
+const HISTORY: [&str; 10] = [
     "previously",
     "formerly",
     "no longer uses",
@@ -44,7 +47,6 @@ const HISTORY: [&str; 11] = [
     "has been fixed",
     "has been replaced",
     "was renamed",
-    "was moved",
     "new implementation",
     "old implementation",
 ];
@@ -60,8 +62,12 @@ fn source(file: &File) -> Vec<Untidy> {
         found.push(untidy(&file.path, 1, "begin with `//!` and one line that says what it is"));
     }
     let lines = file.text.split(TESTS).next().unwrap_or("").lines().count();
-    if lines > LINES_MAX {
-        let advice = format!("{lines} lines before its tests, at most {LINES_MAX}: split it");
+    let tests = file.path.contains("/tests/")
+        || file.path.ends_with("/tests.rs")
+        || file.path.ends_with("/conformance.rs");
+    let most = if tests { TEST_LINES_MAX } else { LINES_MAX };
+    if lines > most {
+        let advice = format!("{lines} lines before its tests, at most {most}: split it");
         found.push(untidy(&file.path, 0, advice));
     }
     if file.path.ends_with("/mod.rs") {
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn comments_do_not_tell_history() {
-        let text = "//! It.\n// This was moved here.\nlet previously = 1;\n";
+        let text = "//! It.\n// Formerly this was elsewhere.\nlet previously = 1;\n";
         check_rule(sources, &[("b.rs", text)], &[("b.rs", 2)]);
     }
 
