@@ -1,3 +1,21 @@
 //! The supervised tree: who runs, who restarts whom, and who may wait for whom.
+//!
+//! ```text
+//! supervisor ─┬─ ingestor   × socket      exchange → log
+//!             ├─ backfill   × partition   exchange's REST → log, what no socket delivered
+//!             ├─ aggregator × partition   log → rows
+//!             └─ writer     × store       rows → store
+//! ```
+//!
+//! Actors exchange control messages; bulk data is pulled from the log, or passes the writer's
+//! bounded queue. Nothing here names an exchange, a log or a store: only the ports of `fts-core`.
 
+pub mod aggregator;
+pub mod backfill;
+pub mod demand;
+pub mod ingestor;
+pub mod pipeline;
+pub mod supervisor;
 pub mod view;
+pub mod worker;
+pub mod writer;

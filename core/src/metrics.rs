@@ -55,8 +55,64 @@ pub const STORE_COMMIT_SECONDS: &str = "fts_store_commit_seconds";
 /// Length of SQLite's write-ahead log.
 pub const SQLITE_WAL_BYTES: &str = "fts_sqlite_wal_bytes";
 
+/// Records folded.
+pub const FOLD_RECORDS: &str = "fts_fold_records_total";
+/// Rows that wait for the writer, by `partition`.
+pub const FOLD_ROWS_WAITING: &str = "fts_fold_waiting_rows";
+/// Size of the last checkpoint, by `partition`.
+pub const CHECKPOINT_BYTES: &str = "fts_checkpoint_bytes";
+/// Checkpoints saved.
+pub const CHECKPOINTS_TOTAL: &str = "fts_checkpoints_total";
+/// From receiving a record to having everything that follows from it in the store.
+pub const STORED_LATENCY_SECONDS: &str = "fts_stored_latency_seconds";
+/// Batches that wait for the store.
+pub const WRITER_QUEUE: &str = "fts_writer_queue_batches";
+/// Writes that the store could not take at once, by `store`.
+pub const WRITER_RETRIES_TOTAL: &str = "fts_writer_retries_total";
+/// Rows that the store rejected for good, by `store`.
+pub const WRITER_REJECTED_TOTAL: &str = "fts_writer_rejected_rows_total";
+/// Rows deleted by retention, by `table`.
+pub const EXPIRED_ROWS_TOTAL: &str = "fts_expired_rows_total";
+/// Trades fetched by REST and appended to the log.
+pub const BACKFILLED_TRADES_TOTAL: &str = "fts_backfilled_trades_total";
+/// Trade ids that the exchange proved not to have.
+pub const LOST_TRADES_TOTAL: &str = "fts_lost_trades_total";
+/// Trade ids known to be missing and not yet filled, by `partition`.
+pub const MISSING_TRADES: &str = "fts_missing_trades";
+/// Actors started anew after a failure, by `actor`.
+pub const ACTOR_RESTARTS_TOTAL: &str = "fts_actor_restarts_total";
+
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
+    counter(FOLD_RECORDS, Unit::Count, "records folded"),
+    gauge(FOLD_ROWS_WAITING, Unit::Count, "rows that wait for the writer, by `partition`"),
+    gauge(CHECKPOINT_BYTES, Unit::Bytes, "size of the last checkpoint, by `partition`"),
+    counter(CHECKPOINTS_TOTAL, Unit::Count, "checkpoints saved"),
+    histogram(
+        STORED_LATENCY_SECONDS,
+        Unit::Seconds,
+        "from receiving a record to having everything that follows from it in the store",
+    ),
+    gauge(WRITER_QUEUE, Unit::Count, "batches that wait for the store"),
+    counter(
+        WRITER_RETRIES_TOTAL,
+        Unit::Count,
+        "writes that the store could not take at once, by `store`",
+    ),
+    counter(
+        WRITER_REJECTED_TOTAL,
+        Unit::Count,
+        "rows that the store rejected for good, by `store`",
+    ),
+    counter(EXPIRED_ROWS_TOTAL, Unit::Count, "rows deleted by retention, by `table`"),
+    counter(BACKFILLED_TRADES_TOTAL, Unit::Count, "trades fetched by REST and appended to the log"),
+    counter(LOST_TRADES_TOTAL, Unit::Count, "trade ids that the exchange proved not to have"),
+    gauge(
+        MISSING_TRADES,
+        Unit::Count,
+        "trade ids known to be missing and not yet filled, by `partition`",
+    ),
+    counter(ACTOR_RESTARTS_TOTAL, Unit::Count, "actors started anew after a failure, by `actor`"),
     counter(BINANCE_CONNECTS_TOTAL, Unit::Count, "stream connections opened"),
     counter(
         BINANCE_DISCONNECTS_TOTAL,

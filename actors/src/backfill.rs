@@ -1,0 +1,358 @@
+//! Fetches by REST what no connection delivered, and appends it to the same log.
+//!
+//! - Supervised by [`crate::supervisor`], restarted alone.
+//! - Receives what is missing from its partition's aggregator, and the word of new connections.
+//! - Emits trades, floors and gaps to the log.
+//! - Loses, if it dies, nothing: what is missing is told again.
+//!
+//! An id counts as lost only on proof: an answer of the exchange that skips it. Silence is no proof.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fts_core::backoff::Backoff;
+use fts_core::interval::Interval;
+use fts_core::market::{Source, Symbol, Topic};
+use fts_core::metrics::{BACKFILLED_TRADES_TOTAL, LOST_TRADES_TOTAL};
+use fts_core::port::history::{History, HistoryError, PastTrade};
+use fts_core::port::log::{Append, Log, Record};
+use fts_core::time::Clock;
+use tokio::time::Instant;
+
+use crate::demand::{Demand, Need, Seen};
+use crate::ingestor::{append, chance};
+use crate::view::View;
+use crate::worker::{Job, JobError, Stop};
+
+/// How long to wait when there is nothing to do.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long to wait for the aggregator to take in what was appended.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Why a gap is on record.
+const ABSENT: &str = "the exchange's history does not have these trades";
+
+/// The job.
+#[expect(missing_debug_implementations, reason = "a port has nothing to show")]
+pub struct Backfill {
+    /// Which partition.
+    pub partition: u32,
+    /// What the exchange knows.
+    pub history: Arc<dyn History>,
+    /// Where it goes.
+    pub log: Arc<dyn Log>,
+    /// What is missing.
+    pub demand: Arc<Demand>,
+    /// What the node shows.
+    pub view: Arc<View>,
+    /// The time, and the source of chance.
+    pub clock: Arc<dyn Clock>,
+    /// How long a hole may wait for the streams to close it.
+    pub delay: Duration,
+    /// After how long without a trade the exchange is asked whether there was one.
+    pub quiet_probe: Duration,
+    /// At most so many trades before the first one seen are fetched.
+    pub first_sight_trades_max: i64,
+    /// Bounds of the wait between attempts.
+    pub backoff: Backoff,
+}
+
+/// What this run knows of a symbol beside the demand.
+struct Progress {
+    /// The newest trade the exchange told of: the record must reach it.
+    target: i64,
+    /// Whether to ask for the newest trade.
+    is_probe_due: bool,
+    /// When the newest trade seen last changed, and to what.
+    last: Option<i64>,
+    last_changed_at: Instant,
+    /// The first hole, and since when it is known.
+    hole: Option<(i64, Instant)>,
+    /// Nothing is asked before.
+    not_before: Instant,
+    /// Nothing is asked before the aggregator stands here.
+    position: u64,
+    backoff: Backoff,
+}
+
+/// What to ask for a symbol.
+enum Task {
+    FirstSight,
+    Fill(i64, i64),
+    Probe,
+}
+
+#[async_trait]
+impl Job for Backfill {
+    async fn run(&self, mut stop: Stop) -> Result<(), JobError> {
+        let mut progress: HashMap<Symbol, Progress> = HashMap::new();
+        loop {
+            let mut worked = false;
+            let mut wait = IDLE;
+            if let Some((seen, connected)) = self.demand.look() {
+                for symbol in connected {
+                    let entry = self.entry(&mut progress, &symbol);
+                    entry.is_probe_due = true;
+                }
+                let nothing = Need::default();
+                let symbols: Vec<Symbol> =
+                    progress.keys().chain(seen.needs.keys()).cloned().collect();
+                let symbols: BTreeSet<Symbol> = symbols.into_iter().collect();
+                for symbol in symbols {
+                    if stop.is_requested() {
+                        return Ok(());
+                    }
+                    let need = seen.needs.get(&symbol).unwrap_or(&nothing);
+                    let entry = self.entry(&mut progress, &symbol);
+                    match self.choose(entry, need, &seen) {
+                        Ok(task) => {
+                            self.work(&symbol, need, task, entry, &mut stop).await?;
+                            worked = true;
+                        }
+                        Err(pause) => wait = wait.min(pause),
+                    }
+                }
+            }
+            let wait = if worked { SETTLE } else { wait };
+            tokio::select! {
+                () = stop.requested() => return Ok(()),
+                () = self.demand.changed(), if !worked => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}
+
+impl Backfill {
+    fn entry<'a>(
+        &self,
+        progress: &'a mut HashMap<Symbol, Progress>,
+        symbol: &Symbol,
+    ) -> &'a mut Progress {
+        let now = Instant::now();
+        progress.entry(symbol.clone()).or_insert_with(|| Progress {
+            target: i64::MIN,
+            is_probe_due: false,
+            last: None,
+            last_changed_at: now,
+            hole: None,
+            not_before: now,
+            position: 0,
+            backoff: self.backoff,
+        })
+    }
+
+    /// What to do for a symbol; an error is how long there is nothing to do.
+    fn choose(&self, entry: &mut Progress, need: &Need, seen: &Seen) -> Result<Task, Duration> {
+        let now = Instant::now();
+        if entry.last != need.last {
+            entry.last = need.last;
+            entry.last_changed_at = now;
+        }
+        if seen.position < entry.position {
+            return Err(SETTLE);
+        }
+        if entry.not_before > now {
+            return Err(entry.not_before - now);
+        }
+        if need.floor.is_none() {
+            return Ok(Task::FirstSight);
+        }
+        let tail =
+            need.last.filter(|last| *last < entry.target).map(|last| (last + 1, entry.target));
+        if let Some((first, last)) = need.holes.first().copied().or(tail) {
+            let since = match entry.hole {
+                Some((known, since)) if known == first => since,
+                _ => {
+                    entry.hole = Some((first, now));
+                    now
+                }
+            };
+            let ready = since + self.delay;
+            return if ready <= now { Ok(Task::Fill(first, last)) } else { Err(ready - now) };
+        }
+        entry.hole = None;
+        let is_quiet = entry.last_changed_at.elapsed() > self.quiet_probe;
+        if entry.is_probe_due || is_quiet { Ok(Task::Probe) } else { Err(IDLE) }
+    }
+
+    async fn work(
+        &self,
+        symbol: &Symbol,
+        need: &Need,
+        task: Task,
+        entry: &mut Progress,
+        stop: &mut Stop,
+    ) -> Result<(), JobError> {
+        let asked = async {
+            match task {
+                Task::FirstSight => self.first_sight(symbol, need, entry.target).await,
+                Task::Fill(first, last) => self.fill(symbol, first, last).await,
+                Task::Probe => {
+                    let latest = self.history.latest(symbol).await?;
+                    Ok(Answer { target: latest.map(|it| it.id), ..Answer::default() })
+                }
+            }
+        };
+        let answer = tokio::select! {
+            () = stop.requested() => return Ok(()),
+            answer = asked => answer,
+        };
+        let part = format!("history of {symbol}");
+        match answer {
+            Ok(answer) => {
+                self.view.problem(&part, None);
+                if matches!(task, Task::Probe) {
+                    entry.is_probe_due = false;
+                    entry.last_changed_at = Instant::now();
+                }
+                entry.target = answer.target.map_or(entry.target, |it| entry.target.max(it));
+                if answer.records.is_empty() {
+                    if !matches!(task, Task::Probe) {
+                        // No answer to what was asked: the exchange may know it later.
+                        entry.not_before =
+                            Instant::now() + entry.backoff.next(chance(&*self.clock));
+                    }
+                    return Ok(());
+                }
+                entry.backoff.reset();
+                self.log(symbol, answer.records, entry, stop).await
+            }
+            Err(error) => {
+                let wait = entry.backoff.next(chance(&*self.clock));
+                let wait = match &error {
+                    HistoryError::Unavailable { retry_after, .. } => wait.max(*retry_after),
+                    HistoryError::Refused(_) => wait.max(Duration::from_secs(30)),
+                };
+                tracing::warn!(%symbol, %error, ?wait, "history not had; trying again");
+                self.view.problem(&part, Some(error.to_string()));
+                entry.not_before = Instant::now() + wait;
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides where the record of a symbol begins: with the longest candle under way whose
+    /// beginning is within reach; fetches the first trades from there on.
+    async fn first_sight(
+        &self,
+        symbol: &Symbol,
+        need: &Need,
+        _target: i64,
+    ) -> Result<Answer, HistoryError> {
+        let Some(latest) = self.history.latest(symbol).await? else {
+            return Ok(Answer::default());
+        };
+        // Trades from `top` on come by other ways.
+        let top = need.first.unwrap_or(latest.id + 1);
+        let mut from = top;
+        for interval in Interval::ALL.into_iter().rev() {
+            let open_time = interval.floor(latest.time);
+            let Some(first) = self.history.first_id_at(symbol, open_time).await? else { continue };
+            if top - first <= self.first_sight_trades_max {
+                from = first.min(top);
+                break;
+            }
+        }
+        // The trade before a window proves that the window's first trade is its first.
+        let trades = self.history.trades(symbol, (from - 1).max(0)).await?;
+        let floor = trades.first().map_or(top, |it| it.id).min(top);
+        let mut records = vec![(Source::Control, fts_proto::control::floor(symbol, floor))];
+        let wanted = trades.into_iter().filter(|it| it.id < top);
+        records.extend(wanted.map(|it| (Source::Backfill, it.value)));
+        tracing::info!(%symbol, floor, latest = latest.id, "the record begins");
+        Ok(Answer { target: Some(latest.id), records })
+    }
+
+    /// Fetches the beginning of a hole.
+    async fn fill(&self, symbol: &Symbol, first: i64, last: i64) -> Result<Answer, HistoryError> {
+        let trades = self.history.trades(symbol, first).await?;
+        let absent = absent(&trades, first, last);
+        let wanted: Vec<_> =
+            trades.into_iter().filter(|it| (first..=last).contains(&it.id)).collect();
+        tracing::debug!(%symbol, first, last, fetched = wanted.len(), "filling");
+        metrics::counter!(BACKFILLED_TRADES_TOTAL)
+            .increment(u64::try_from(wanted.len()).unwrap_or(0));
+        let mut records: Vec<_> =
+            wanted.into_iter().map(|it| (Source::Backfill, it.value)).collect();
+        for (first, last) in absent {
+            tracing::warn!(%symbol, first, last, "the exchange does not have these trades");
+            metrics::counter!(LOST_TRADES_TOTAL)
+                .increment(u64::try_from(last - first + 1).unwrap_or(0));
+            let gap = fts_proto::control::gap(symbol, first, last, ABSENT);
+            records.push((Source::Control, gap));
+        }
+        Ok(Answer { target: None, records })
+    }
+
+    async fn log(
+        &self,
+        symbol: &Symbol,
+        records: Vec<(Source, Bytes)>,
+        entry: &mut Progress,
+        stop: &Stop,
+    ) -> Result<(), JobError> {
+        let received_at = self.clock.now();
+        let record = |(source, value)| Append {
+            topic: Topic::Trade,
+            partition: self.partition,
+            record: Record { key: symbol.clone(), value, received_at, source, feed: 0 },
+        };
+        let batch = records.into_iter().map(record).collect();
+        append(&*self.log, batch, &self.view, stop).await?;
+        // The aggregator stands behind what was just appended once it has come this far.
+        if let Ok((_, end)) = self.log.bounds(Topic::Trade, self.partition).await {
+            entry.position = end;
+        }
+        Ok(())
+    }
+}
+
+/// What the exchange answered, as records.
+#[derive(Default)]
+struct Answer {
+    target: Option<i64>,
+    records: Vec<(Source, Bytes)>,
+}
+
+/// The ids from `first` to `last` that an ascending answer skips: below its last id, all that is
+/// not in it does not exist.
+fn absent(trades: &[PastTrade], first: i64, last: i64) -> Vec<(i64, i64)> {
+    let mut absent = Vec::new();
+    let mut next = first;
+    for trade in trades {
+        if trade.id > next {
+            absent.push((next, (trade.id - 1).min(last)));
+        }
+        next = next.max(trade.id.saturating_add(1));
+        if next > last {
+            break;
+        }
+    }
+    absent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(ids: &[i64], first: i64, last: i64, expected: &[(i64, i64)]) {
+        let trade = |id: &i64| PastTrade { id: *id, value: Bytes::new() };
+        let trades: Vec<_> = ids.iter().map(trade).collect();
+        assert_eq!(absent(&trades, first, last), expected, "{ids:?} for {first} to {last}");
+    }
+
+    #[test]
+    fn only_what_an_answer_skips_is_absent() {
+        check(&[], 5, 9, &[]);
+        check(&[5, 6, 7], 5, 9, &[]);
+        check(&[5, 6, 7, 8, 9, 10], 5, 9, &[]);
+        check(&[7], 5, 9, &[(5, 6)]);
+        check(&[5, 8], 5, 9, &[(6, 7)]);
+        check(&[20, 21], 5, 9, &[(5, 9)]);
+        check(&[6, 20], 5, 9, &[(5, 5), (7, 9)]);
+    }
+}

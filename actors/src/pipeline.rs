@@ -1,0 +1,226 @@
+//! A node's tree of actors: how it is put together, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fts_core::alert::AlertRule;
+use fts_core::backoff::Backoff;
+use fts_core::market::Symbol;
+use fts_core::port::decode::Decode;
+use fts_core::port::feed::Feed;
+use fts_core::port::history::History;
+use fts_core::port::log::Log;
+use fts_core::port::store::Store;
+use fts_core::restart::Limits;
+use fts_core::row::Table;
+use fts_core::time::Clock;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::aggregator::Aggregator;
+use crate::backfill::Backfill;
+use crate::demand::Demand;
+use crate::ingestor::Ingestor;
+use crate::supervisor::{Child, Msg, Setup, Supervisor};
+use crate::view::View;
+use crate::worker::{Job, Stop};
+use crate::writer::Writer;
+
+/// Batches that may wait for the writer, over all partitions.
+const QUEUE_MAX: usize = 64;
+/// How long a stage may take to finish, from the sources downstream: ten seconds in all.
+const SOURCES_END: Duration = Duration::from_secs(1);
+const FOLD_END: Duration = Duration::from_secs(7);
+const WRITE_END: Duration = Duration::from_secs(1);
+
+/// The ports of a node.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a port has nothing to show")]
+pub struct Ports {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The exchange's streams.
+    pub feed: Arc<dyn Feed>,
+    /// The exchange's past.
+    pub history: Arc<dyn History>,
+    /// The exchange's language.
+    pub decode: Arc<dyn Decode>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How a node shall work.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What to capture.
+    pub symbols: Vec<Symbol>,
+    /// Symbols that share a connection.
+    pub symbols_per_socket: usize,
+    /// Parallel connections for each symbol: 1 or 2.
+    pub feeds: u8,
+    /// The wait between attempts to connect.
+    pub reconnect: Backoff,
+    /// The least time between two batches of rows of a partition.
+    pub flush_interval: Duration,
+    /// The least time between two checkpoints of a partition.
+    pub checkpoint_interval: Duration,
+    /// What counts as an abrupt price change.
+    pub alert: AlertRule,
+    /// How long a hole may wait for the streams to close it.
+    pub backfill_delay: Duration,
+    /// After how long without a trade the exchange is asked whether there was one.
+    pub quiet_probe: Duration,
+    /// At most so many trades before the first one seen are fetched.
+    pub first_sight_trades_max: i64,
+    /// How long rows are kept, in milliseconds of the data's own time, by table.
+    pub retention: Vec<(Table, i64)>,
+}
+
+/// A running tree.
+#[derive(Debug)]
+pub struct Pipeline {
+    supervisor: ActorRef<Msg>,
+    ended: JoinHandle<()>,
+    stages: [Stage; 3],
+}
+
+/// Actors that end together.
+#[derive(Debug)]
+struct Stage {
+    name: &'static str,
+    stop: watch::Sender<bool>,
+    running: Arc<watch::Sender<usize>>,
+    patience: Duration,
+}
+
+impl Pipeline {
+    /// Starts everything. `view` is what it shows of itself.
+    pub async fn start(
+        ports: Ports,
+        settings: Settings,
+        view: Arc<View>,
+    ) -> Result<Self, ActorProcessingErr> {
+        let stages = [
+            Stage::new("sources", SOURCES_END),
+            Stage::new("aggregators", FOLD_END),
+            Stage::new("writer", WRITE_END),
+        ];
+        let [sources, fold, write] = &stages;
+        let partitions = ports.log.partitions();
+        let demands: Vec<Arc<Demand>> = (0..partitions).map(|_| Arc::default()).collect();
+        view.update(|picture| {
+            for symbol in &settings.symbols {
+                picture.symbols.entry(symbol.clone()).or_default();
+            }
+        });
+        let (queue, batches) = mpsc::channel(QUEUE_MAX);
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+
+        let mut children = vec![write.child(
+            "writer".to_owned(),
+            Writer {
+                store: Arc::clone(&ports.store),
+                queue: Mutex::new(batches),
+                retention: settings.retention.clone(),
+                view: Arc::clone(&view),
+                clock: Arc::clone(&ports.clock),
+                backoff,
+            },
+        )];
+        for (partition, demand) in (0..partitions).zip(&demands) {
+            let aggregator = Aggregator {
+                partition,
+                log: Arc::clone(&ports.log),
+                decode: Arc::clone(&ports.decode),
+                writer: queue.clone(),
+                demand: Arc::clone(demand),
+                view: Arc::clone(&view),
+                clock: Arc::clone(&ports.clock),
+                rule: settings.alert,
+                flush_interval: settings.flush_interval,
+                checkpoint_interval: settings.checkpoint_interval,
+            };
+            children.push(fold.child(format!("aggregator-{partition}"), aggregator));
+            let backfill = Backfill {
+                partition,
+                history: Arc::clone(&ports.history),
+                log: Arc::clone(&ports.log),
+                demand: Arc::clone(demand),
+                view: Arc::clone(&view),
+                clock: Arc::clone(&ports.clock),
+                delay: settings.backfill_delay,
+                quiet_probe: settings.quiet_probe,
+                first_sight_trades_max: settings.first_sight_trades_max,
+                backoff,
+            };
+            children.push(sources.child(format!("backfill-{partition}"), backfill));
+        }
+        for feed in 0..settings.feeds {
+            let groups = settings.symbols.chunks(settings.symbols_per_socket.max(1));
+            for (group, symbols) in groups.enumerate() {
+                let letter = char::from(b'A' + feed);
+                let ingestor = Ingestor {
+                    name: format!("{letter}-{group}"),
+                    feed,
+                    symbols: symbols.to_vec(),
+                    source: Arc::clone(&ports.feed),
+                    log: Arc::clone(&ports.log),
+                    demands: demands.clone(),
+                    view: Arc::clone(&view),
+                    clock: Arc::clone(&ports.clock),
+                    backoff: settings.reconnect,
+                };
+                children.push(sources.child(format!("ingestor-{letter}-{group}"), ingestor));
+            }
+        }
+        let limits = Limits {
+            restarts_max: 10,
+            window: Duration::from_secs(60),
+            delay_min: Duration::from_millis(100),
+            delay_max: Duration::from_secs(5),
+        };
+        let setup = Setup { children, limits };
+        let (supervisor, ended) = Actor::spawn(None, Supervisor, setup).await?;
+        Ok(Self { supervisor, ended, stages })
+    }
+
+    /// Returns when the tree has given up: an actor kept failing. Cancel-safe.
+    pub async fn failed(&mut self) {
+        // The handle's own error would be a panic of the supervisor: the tree is gone either way.
+        drop((&mut self.ended).await);
+    }
+
+    /// Ends everything, from the sources downstream, within ten seconds: what was received is
+    /// stored, and a checkpoint saved. Whatever is not done by then is done at the next start.
+    pub async fn shut_down(self) {
+        for stage in &self.stages {
+            stage.stop.send_replace(true);
+            let mut running = stage.running.subscribe();
+            let ended = running.wait_for(|running| *running == 0);
+            if tokio::time::timeout(stage.patience, ended).await.is_err() {
+                tracing::warn!(stage = stage.name, "did not end in time; going on without it");
+            }
+        }
+        self.supervisor.stop(None);
+        drop(self.ended.await);
+    }
+}
+
+impl Stage {
+    fn new(name: &'static str, patience: Duration) -> Self {
+        let running = Arc::new(watch::Sender::new(0));
+        Self { name, stop: watch::Sender::new(false), running, patience }
+    }
+
+    fn child(&self, name: String, job: impl Job) -> Child {
+        Child {
+            name,
+            job: Arc::new(job),
+            stop: Stop::new(&self.stop),
+            running: Arc::clone(&self.running),
+        }
+    }
+}
