@@ -250,9 +250,9 @@ impl Aggregator {
             return Ok(());
         }
         run.flushed_at = Instant::now();
-        let changed: Vec<_> = run.aggregate.changed().map(|state| state.symbol.clone()).collect();
+        self.show_changed(run);
         let rows = run.aggregate.take_rows();
-        self.show(run, &changed, &rows);
+        self.view.update(|picture| show_rows(picture, &rows));
         let checkpoint = is_due.then(|| self.snapshot(run));
         let (done, answer) = oneshot::channel();
         let received = std::mem::take(&mut run.received);
