@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::check::{await_trades, every_candle_is_the_tapes, every_trade_is_stored_once};
+use crate::support::check::{await_trades, every_candle_is_right, every_trade_is_stored_once};
 use crate::support::node::{Exchange, NodeCommand, SYMBOLS};
-use crate::support::store::{Store, assert_same};
+use crate::support::store::{Store, assert_same, integer, text};
 use crate::support::truth::Truth;
 use crate::support::{PATIENCE, fixtures, until};
 
@@ -49,11 +49,54 @@ fn kill_9_at_random_instants_changes_nothing_that_is_stored() {
     calm.terminate();
 
     every_trade_is_stored_once(&store, &truth);
-    every_candle_is_the_tapes(&store, &truth);
+    every_candle_is_right(&store, &truth);
     for table in ["trades", "candles"] {
         let (left, right) = (calm_store.dump(table, &BY_RUN), store.dump(table, &BY_RUN));
         assert_same(&format!("{table} without and with kills"), &left, &right);
     }
+    assert_same("gaps", &store.dump("gaps", &[]), &[]);
+    assert_same("dead letters", &store.dump("dead_letters", &[]), &[]);
+}
+
+/// Needs no recording: the exchange itself says afterwards which trades it made.
+#[test]
+fn kill_9_loses_nothing_of_a_market_made_up_from_a_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let exchange = Exchange::seeded(folder.path());
+    let command = NodeCommand::new(folder.path(), &exchange);
+    let store = Store::new(command.database());
+    let mut node = command.start();
+    for _ in 0..6 {
+        let before = store.count("trades");
+        until("more trades in the store", PATIENCE, || {
+            node.check_alive();
+            (store.count("trades") > before + 200).then_some(())
+        });
+        node.kill();
+        node = command.start();
+    }
+    let newest = SYMBOLS.map(|symbol| exchange.newest_trade(symbol).expect("a trade"));
+    until("all that was traded meanwhile in the store", PATIENCE, || {
+        node.check_alive();
+        let has = |(symbol, id)| {
+            let query = "SELECT max(last_trade_id) FROM candles WHERE interval = '1d' AND symbol =";
+            store.number(&format!("{query} '{symbol}'")) >= id
+        };
+        SYMBOLS.into_iter().zip(newest).all(has).then_some(())
+    });
+    node.terminate();
+
+    let spans = store.rows(
+        "SELECT symbol, min(trade_id) AS first, max(trade_id) AS last FROM trades GROUP BY symbol",
+    );
+    let spans: Vec<_> = spans
+        .iter()
+        .map(|row| (text(row, "symbol").to_owned(), integer(row, "first"), integer(row, "last")))
+        .collect();
+    assert_eq!(spans.len(), SYMBOLS.len());
+    let truth = Truth::ask(&exchange.address, &spans);
+    every_trade_is_stored_once(&store, &truth);
+    every_candle_is_right(&store, &truth);
     assert_same("gaps", &store.dump("gaps", &[]), &[]);
     assert_same("dead letters", &store.dump("dead_letters", &[]), &[]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::check::{await_trades, every_candle_is_the_tapes, every_trade_is_stored_once};
+use crate::support::check::{await_trades, every_candle_is_right, every_trade_is_stored_once};
 use crate::support::node::{Exchange, NodeCommand, SYMBOLS};
 use crate::support::proxy::Proxy;
 use crate::support::store::{Store, assert_same};
@@ -38,7 +38,7 @@ fn a_restart_fetches_what_was_missed_and_nothing_that_is_on_disk() {
     await_trades(&mut node, &store, &truth);
     node.terminate();
     every_trade_is_stored_once(&store, &truth);
-    every_candle_is_the_tapes(&store, &truth);
+    every_candle_is_right(&store, &truth);
     assert_same("gaps", &store.dump("gaps", &[]), &[]);
     let asked = proxy.take();
     for symbol in SYMBOLS {

@@ -39,7 +39,18 @@ impl Exchange {
         for tape in tapes(fixtures) {
             command.arg("--tape").arg(tape);
         }
-        let mut process = Process::start("exchange", folder, &mut command);
+        Self::start(folder, &mut command)
+    }
+
+    /// A market of [`SYMBOLS`], made up from a seed.
+    pub(crate) fn seeded(folder: &Path) -> Self {
+        let mut command = Command::new(exchange_binary());
+        command.args(["--listen", "127.0.0.1:0", "--seed", "7", "--rate", "500"]);
+        Self::start(folder, command.args(["--symbols", &SYMBOLS.join(",")]))
+    }
+
+    fn start(folder: &Path, command: &mut Command) -> Self {
+        let mut process = Process::start("exchange", folder, command);
         let address = process.line("the exchange's address", |line| {
             let (_, rest) = line.split_once("listening on ws://")?;
             Some(rest.split_whitespace().next()?.to_owned())

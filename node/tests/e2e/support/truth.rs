@@ -1,4 +1,4 @@
-//! What must come out, computed from the tape by other means than the node's.
+//! What must come out, computed from what the exchange has by other means than the node's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
+use super::http;
 use super::node::tapes;
 
 /// The intervals that a node folds, and their milliseconds.
@@ -38,12 +39,15 @@ pub(crate) struct Trade {
     pub(crate) buyer_is_maker: bool,
 }
 
-/// The tapes' content, by symbol and id.
+/// What an exchange has, by symbol and id.
+#[derive(Default)]
 pub(crate) struct Truth {
     /// By symbol and trade id.
     pub(crate) trades: BTreeMap<(String, i64), Trade>,
     /// Bid price and quantity, ask price and quantity, by symbol and update id.
     pub(crate) books: BTreeMap<(String, i64), [i128; 4]>,
+    /// Whether the trades begin where the exchange's do.
+    begins_with_the_exchange: bool,
 }
 
 /// A candle as it must be stored.
@@ -60,13 +64,14 @@ pub(crate) struct Candle {
     pub(crate) taker_buy_quote_volume: i128,
     pub(crate) first_trade_id: i64,
     pub(crate) last_trade_id: i64,
-    pub(crate) complete: bool,
+    /// `None` where it is not this judge's to say.
+    pub(crate) complete: Option<bool>,
 }
 
 impl Truth {
     /// Reads the four tapes.
     pub(crate) fn read(fixtures: &Path) -> Self {
-        let mut truth = Self { trades: BTreeMap::new(), books: BTreeMap::new() };
+        let mut truth = Self { begins_with_the_exchange: true, ..Self::default() };
         for tape in tapes(fixtures) {
             let mut text = String::new();
             MultiGzDecoder::new(fs::File::open(tape).unwrap()).read_to_string(&mut text).unwrap();
@@ -74,6 +79,29 @@ impl Truth {
                 let (_, json) = line.split_once(' ').unwrap();
                 if json.contains("@trade\"") || json.contains("@bookTicker\"") {
                     truth.absorb(&serde_json::from_str(json).unwrap());
+                }
+            }
+        }
+        truth
+    }
+
+    /// Asks a running exchange for the trades of these spans of ids.
+    pub(crate) fn ask(address: &str, spans: &[(String, i64, i64)]) -> Self {
+        let mut truth = Self::default();
+        for (symbol, first, last) in spans {
+            let mut next = *first;
+            while next <= *last {
+                let query = format!("symbol={symbol}&fromId={next}&limit=1000");
+                let path = format!("/api/v3/historicalTrades?{query}");
+                let answer = http::get_json(address, &path).expect("an answer of the exchange");
+                let trades = answer.as_array().unwrap();
+                assert!(!trades.is_empty(), "the exchange has no trade {next} of {symbol}");
+                for trade in trades {
+                    let id = trade["id"].as_i64().unwrap();
+                    next = id + 1;
+                    if id <= *last {
+                        truth.trades.insert((symbol.clone(), id), past(trade));
+                    }
                 }
             }
         }
@@ -116,7 +144,9 @@ impl Truth {
                 let ends = [trades[0].1, trades[trades.len() - 1].1].map(window);
                 for bar in trades.chunk_by(|a, b| window(a.1) == window(b.1)) {
                     let open_time = window(bar[0].1);
-                    let candle = fold(bar, !ends.contains(&open_time));
+                    let first = open_time == ends[0] && !self.begins_with_the_exchange;
+                    let complete = (!first).then(|| !ends.contains(&open_time));
+                    let candle = fold(bar, complete);
                     let before = candles.insert((symbol.clone(), interval, open_time), candle);
                     assert!(before.is_none(), "the tape's trades of one window lie apart");
                 }
@@ -126,7 +156,7 @@ impl Truth {
     }
 }
 
-fn fold(bar: &[(i64, &Trade)], complete: bool) -> Candle {
+fn fold(bar: &[(i64, &Trade)], complete: Option<bool>) -> Candle {
     let (first, last) = (&bar[0], &bar[bar.len() - 1]);
     let prices = || bar.iter().map(|(_, trade)| trade.price);
     let sum = |buy: bool, of: fn(&Trade) -> i128| -> i128 {
@@ -149,6 +179,16 @@ fn fold(bar: &[(i64, &Trade)], complete: bool) -> Candle {
         first_trade_id: first.0,
         last_trade_id: last.0,
         complete,
+    }
+}
+
+/// A trade as REST has it.
+fn past(trade: &serde_json::Value) -> Trade {
+    Trade {
+        time: trade["time"].as_i64().unwrap(),
+        price: exact(trade["price"].as_str().unwrap()),
+        quantity: exact(trade["qty"].as_str().unwrap()),
+        buyer_is_maker: trade["isBuyerMaker"].as_bool().unwrap(),
     }
 }
 
