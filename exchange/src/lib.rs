@@ -1,1 +1,36 @@
-//! exchange
+//! A simulated Binance: streams and REST on one port, from one market that is played from a tape or
+//! made up from a seed.
+//!
+//! ```text
+//! market      what is known at the market's present moment (tape: what was played; seeded: a pure
+//!             function of seed and time)
+//! hub         who listens to what; the bounded outbox of each connection
+//! ws          framing, control messages, the life of a connection
+//! rest        the endpoints, their errors; limits: the weight budget
+//! truth       all trades, and candles by a path of their own: what tests compare with
+//! ```
+
+mod config;
+mod exchange;
+mod hub;
+mod interval;
+mod json;
+mod limits;
+mod market;
+mod rest;
+mod server;
+mod streams;
+mod ticker;
+mod truth;
+mod ws;
+
+pub use self::config::{
+    Config, SeededConfig, Source, Speed, Start, StartError, TapeConfig, WEIGHT_LIMIT,
+};
+pub use self::exchange::Exchange;
+pub use self::interval::Interval;
+pub use self::market::seeded::names::realistic_symbols;
+pub use self::market::tape::file::TapeError;
+pub use self::market::{Symbol, Trade};
+pub use self::truth::{Candle, Truth};
+pub use self::ws::connection::SocketLimits;

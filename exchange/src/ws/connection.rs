@@ -1,0 +1,230 @@
+//! The life of one WebSocket connection: a reader that answers and checks for signs of life, a
+//! writer that empties the outbox.
+
+use super::control::{self, Request};
+use super::frame::{self, Decoder, Message};
+use crate::hub::{Hub, Outbox, Take};
+use fts_core::time::Clock;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What every connection shares.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: SocketLimits,
+    /// Turns true when the exchange goes down.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Service").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What the exchange asks of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketLimits {
+    /// A ping is sent this often.
+    pub ping_interval: Duration,
+    /// Without the pong for this long the connection is closed with 1008.
+    pub pong_timeout: Duration,
+    /// A connection that has more bytes than this waiting to be written is cut off.
+    pub outbox_bytes: usize,
+}
+
+impl Default for SocketLimits {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(20),
+            pong_timeout: Duration::from_secs(60),
+            outbox_bytes: 16 << 20,
+        }
+    }
+}
+
+/// After a close frame the peer has this long to answer.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+const READ_BYTES: usize = 4096;
+/// A written buffer that has grown beyond this is given back to the system.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// Serves a connection until it ends. `streams`: what the URL subscribed to.
+pub(crate) async fn serve<S>(service: Service, socket: S, combined: bool, streams: Vec<String>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let outbox = Outbox::new(combined, service.limits.outbox_bytes);
+    let (reader, writer) = tokio::io::split(socket);
+    let mut writing = tokio::spawn(write(writer, Arc::clone(&outbox)));
+    let mut connection = Connection {
+        hub: Arc::clone(&service.hub),
+        outbox: Arc::clone(&outbox),
+        subscribed: Vec::new(),
+        pings: VecDeque::new(),
+    };
+    connection.subscribe(streams);
+    let ended = tokio::select! {
+        ended = connection.read(reader, &service) => ended,
+        _ = &mut writing => Ended::Gone,
+    };
+    connection.unsubscribe_all();
+    if let Ended::Closing(code, reason) = ended {
+        outbox.close(code, reason);
+        let _ = tokio::time::timeout(CLOSE_GRACE, &mut writing).await;
+    }
+    outbox.cut();
+}
+
+/// Why reading ended.
+#[derive(Debug)]
+enum Ended {
+    /// Say goodbye with this code and reason.
+    Closing(u16, &'static str),
+    /// Nobody is there any more.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Connection {
+    hub: Arc<Hub>,
+    outbox: Arc<Outbox>,
+    subscribed: Vec<String>,
+    /// Pings without their pong, oldest first.
+    pings: VecDeque<(Vec<u8>, Instant)>,
+}
+
+impl Connection {
+    async fn read<S>(&mut self, mut reader: ReadHalf<S>, service: &Service) -> Ended
+    where
+        S: AsyncRead + Send,
+    {
+        let limits = service.limits;
+        let mut stopping = service.stopping.clone();
+        let mut next_ping = Instant::now() + limits.ping_interval;
+        let mut decoder = Decoder::default();
+        let mut pending = Vec::new();
+        let mut chunk = vec![0_u8; READ_BYTES];
+        loop {
+            let overdue = self.pings.front().map(|(_, sent)| *sent + limits.pong_timeout);
+            tokio::select! {
+                read = reader.read(&mut chunk) => match read {
+                    Ok(0) | Err(_) => return Ended::Gone,
+                    Ok(count) => pending.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                },
+                () = tokio::time::sleep_until(overdue.unwrap_or(next_ping).min(next_ping)) => {
+                    let now = Instant::now();
+                    if overdue.is_some_and(|overdue| overdue <= now) {
+                        return Ended::Closing(1008, "Pong timeout");
+                    }
+                    if next_ping <= now {
+                        let payload = service.clock.now().millis().to_string().into_bytes();
+                        self.outbox.push(frame::PING, &payload);
+                        self.pings.push_back((payload, now));
+                        next_ping = now + limits.ping_interval;
+                    }
+                }
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    return Ended::Closing(1001, "");
+                }
+            }
+            loop {
+                match decoder.next(&mut pending) {
+                    Ok(None) => break,
+                    Ok(Some(message)) => {
+                        if let Some(ended) = self.hear(message) {
+                            return ended;
+                        }
+                    }
+                    Err(broken) => return Ended::Closing(broken.code, broken.reason),
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Message) -> Option<Ended> {
+        match message {
+            Message::Text(text) => {
+                let reply = match control::parse(&text) {
+                    Ok((request, id)) => control::answer(&self.carry_out(request), &id),
+                    Err(refusal) => refusal,
+                };
+                self.outbox.push(frame::TEXT, reply.as_bytes());
+            }
+            Message::Ping(payload) => self.outbox.push(frame::PONG, &payload),
+            // One that answers no ping is allowed, and no sign of life.
+            Message::Pong(payload) => {
+                if let Some(answered) = self.pings.iter().position(|(sent, _)| *sent == payload) {
+                    self.pings.drain(..=answered);
+                }
+            }
+            Message::Close(code) => return Some(Ended::Closing(code.unwrap_or(1000), "")),
+            Message::Binary => {}
+        }
+        None
+    }
+
+    /// Carries a request out; returns the result as JSON text.
+    fn carry_out(&mut self, request: Request) -> String {
+        match request {
+            Request::Subscribe(names) => self.subscribe(names),
+            Request::Unsubscribe(names) => {
+                for name in &names {
+                    self.hub.unsubscribe(name, &self.outbox);
+                }
+                self.subscribed.retain(|known| !names.contains(known));
+            }
+            Request::ListSubscriptions => {
+                return serde_json::Value::from(self.subscribed.clone()).to_string();
+            }
+            Request::SetCombined(combined) => self.outbox.set_combined(combined),
+            Request::GetCombined => return self.outbox.is_combined().to_string(),
+        }
+        "null".to_owned()
+    }
+
+    fn subscribe(&mut self, names: Vec<String>) {
+        for name in names {
+            if !self.subscribed.contains(&name) {
+                self.hub.subscribe(&name, &self.outbox);
+                self.subscribed.push(name);
+            }
+        }
+    }
+
+    fn unsubscribe_all(&mut self) {
+        for name in self.subscribed.drain(..) {
+            self.hub.unsubscribe(&name, &self.outbox);
+        }
+    }
+}
+
+/// Writes whatever gathers in the outbox, until it is closed and empty, cut off, or the peer is gone.
+async fn write<S>(mut socket: WriteHalf<S>, outbox: Arc<Outbox>)
+where
+    S: AsyncWrite + Send,
+{
+    let mut buffer = Vec::new();
+    loop {
+        match outbox.take(&mut buffer) {
+            Take::Nothing => outbox.woken().await,
+            Take::End => break,
+            Take::Bytes => {
+                tokio::select! {
+                    written = socket.write_all(&buffer) => if written.is_err() { break },
+                    () = outbox.cut_off() => break,
+                }
+                if buffer.capacity() > BUFFER_BYTES_KEPT {
+                    buffer = Vec::new();
+                }
+            }
+        }
+    }
+    let _ = tokio::time::timeout(CLOSE_GRACE, socket.shutdown()).await;
+}
