@@ -3,11 +3,11 @@
 use crate::config::{Config, Source, StartError, TapeConfig};
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::market::Market;
 use crate::market::seeded::{self, Seeded};
 use crate::market::tape::Tape;
 use crate::market::tape::merge::survey;
 use crate::market::tape::player::Player;
-use crate::market::{Market, tape};
 use crate::truth::Truth;
 use crate::{config, rest, server, streams, ws};
 use fts_core::time::{Clock, SystemClock};

@@ -50,10 +50,7 @@ impl Ticker {
 
     /// In percent; shown with 3 fraction digits.
     pub(crate) fn change_percent(&self) -> Decimal {
-        self.bar
-            .as_ref()
-            .and_then(|bar| bar.close.percent_from(bar.open))
-            .unwrap_or(Decimal::ZERO)
+        self.bar.as_ref().and_then(|bar| bar.close.percent_from(bar.open)).unwrap_or(Decimal::ZERO)
     }
 
     pub(crate) fn weighted_average(&self) -> Decimal {

@@ -17,7 +17,13 @@ pub(super) fn klines(market: &dyn Market, params: &Params) -> Result<Vec<u8>, Ap
         return Err(ApiError::invalid("timeZone"));
     }
     let limit = params.limit()?;
-    let opens = opens(market, symbol, interval, (params.time("startTime")?, params.time("endTime")?), limit);
+    let opens = opens(
+        market,
+        symbol,
+        interval,
+        (params.time("startTime")?, params.time("endTime")?),
+        limit,
+    );
     Ok(render(market, symbol, interval, &opens))
 }
 

@@ -75,7 +75,10 @@ impl Params {
                 let mut sorted: Vec<&String> = names.iter().collect();
                 sorted.sort_unstable();
                 if sorted.is_sorted_by(|a, b| a < b) {
-                    names.iter().map(|name| find(market, name)).collect::<Result<_, _>>()
+                    names
+                        .iter()
+                        .map(|name| find(market, name))
+                        .collect::<Result<_, _>>()
                         .map(Wanted::Many)
                 } else {
                     Err(ApiError::duplicate_symbols())

@@ -30,7 +30,8 @@ pub(super) fn book(market: &dyn Market, params: &Params) -> Result<Vec<u8>, ApiE
     params.accept(&["symbol", "symbols"])?;
     render(market, params, |out, symbol, name| {
         let quote = market.quote(symbol);
-        let value = |of: fn(&crate::market::Quote) -> Decimal| quote.as_ref().map_or(Decimal::ZERO, of);
+        let value =
+            |of: fn(&crate::market::Quote) -> Decimal| quote.as_ref().map_or(Decimal::ZERO, of);
         Writer::object(out)
             .text("symbol", name)
             .decimal("bidPrice", value(|quote| quote.bid))

@@ -36,9 +36,11 @@ pub(crate) async fn upgrade(State(service): State<Service>, mut request: Request
 
 fn accept_key(headers: &HeaderMap) -> Option<String> {
     let names = |header, word: &str| {
-        headers.get_all(header).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
-        })
+        headers
+            .get_all(header)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     };
     let asks = names(header::CONNECTION, "upgrade")
         && names(header::UPGRADE, "websocket")
@@ -74,14 +76,16 @@ mod tests {
 
     #[test]
     fn addresses_name_streams() {
-        check("/stream?streams=btcusdt@trade/ethusdt@bookTicker", true, &[
-            "btcusdt@trade",
-            "ethusdt@bookTicker",
-        ]);
-        check("/stream?streams=btcusdt%40trade%2Fx%40y&timeUnit=MILLISECOND", true, &[
-            "btcusdt@trade",
-            "x@y",
-        ]);
+        check(
+            "/stream?streams=btcusdt@trade/ethusdt@bookTicker",
+            true,
+            &["btcusdt@trade", "ethusdt@bookTicker"],
+        );
+        check(
+            "/stream?streams=btcusdt%40trade%2Fx%40y&timeUnit=MILLISECOND",
+            true,
+            &["btcusdt@trade", "x@y"],
+        );
         check("/stream", true, &[]);
         check("/ws", false, &[]);
         check("/ws/btcusdt@trade/x@y", false, &["btcusdt@trade", "x@y"]);

@@ -72,8 +72,7 @@ impl Tape {
     }
 
     fn read_aggs<T>(&self, symbol: usize, read: impl FnOnce(&[AggTrade]) -> T) -> Option<T> {
-        let mut played =
-            self.played.get(symbol)?.write().unwrap_or_else(PoisonError::into_inner);
+        let mut played = self.played.get(symbol)?.write().unwrap_or_else(PoisonError::into_inner);
         played.aggregate();
         Some(read(&played.aggs))
     }

@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_payload_tells_trade_quote_and_time() {
-        let trade = r#"{"e":"trade","E":12,"s":"A","t":7,"p":"2.5","q":"4","T":11,"m":true,"M":true}"#;
+        let trade =
+            r#"{"e":"trade","E":12,"s":"A","t":7,"p":"2.5","q":"4","T":11,"m":true,"M":true}"#;
         let found = facts("trade", trade).unwrap();
         assert_eq!((found.time, found.trade.unwrap().id), (Some(12), 7));
         let quote = r#"{"u":9,"s":"A","b":"1.0","B":"2","a":"1.5","A":"3"}"#;
