@@ -126,9 +126,10 @@ pub(super) fn tickers(connection: &Connection, symbol: &Symbol, span: Span) -> R
 }
 
 pub(super) fn latest_book(connection: &Connection, symbol: &Symbol) -> Result<Option<BookTicker>> {
+    // Of none where the row that is pointed to has grown too old and is gone.
     let sql = format!(
-        "SELECT {} FROM binance_book_ticker_data WHERE symbol = ?1 \
-         ORDER BY received_at DESC, symbol DESC, update_id DESC LIMIT 1",
+        "SELECT {} FROM binance_book_ticker_data WHERE (received_at, symbol, update_id) = \
+         (SELECT received_at, symbol, update_id FROM newest_book_ticker WHERE symbol = ?1)",
         layout(Table::BookTickers).columns
     );
     connection

@@ -10,7 +10,7 @@ use fts_core::row::{
     AlertRow, BookSecondRow, BookTickerRow, CandleRow, DeadLetterRow, Extent, GapRow, Rows, Table,
     TickerRow, TradeRow,
 };
-use rusqlite::{CachedStatement, Connection, Error, Result};
+use rusqlite::{CachedStatement, Connection, Error, Result, params};
 
 use super::digits::Digits;
 use super::errors;
@@ -30,6 +30,7 @@ pub(super) fn write(connection: &Connection, rows: &Rows) -> Result<(), StoreErr
     write_table(connection, &rows.trades, &mut digits)?;
     write_table(connection, &rows.candles, &mut digits)?;
     write_table(connection, &rows.book_tickers, &mut digits)?;
+    point_to_newest_books(connection, &rows.book_tickers)?;
     write_table(connection, &rows.book_seconds, &mut digits)?;
     write_table(connection, &rows.tickers, &mut digits)?;
     write_table(connection, &rows.gaps, &mut digits)?;
@@ -53,6 +54,35 @@ fn write_table<R: Stored>(
         row.bind(&mut binder)
             .and_then(|()| statement.raw_execute())
             .map_err(|error| errors::of_row(R::TABLE, || row.key(), &error))?;
+    }
+    Ok(())
+}
+
+/// Keeps `newest_book_ticker`.
+fn point_to_newest_books(
+    connection: &Connection,
+    rows: &[BookTickerRow],
+) -> Result<(), StoreError> {
+    let mut newest: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for row in rows {
+        let at = (row.received_at, row.book.update_id);
+        newest
+            .entry(row.symbol.as_str())
+            .and_modify(|newest| *newest = at.max(*newest))
+            .or_insert(at);
+    }
+    let point = |symbol: &str, (received_at, update_id): (i64, i64)| {
+        connection
+            .prepare_cached(
+                "INSERT INTO newest_book_ticker AS it (symbol, received_at, update_id) \
+                 VALUES (?1, ?2, ?3) ON CONFLICT (symbol) DO UPDATE SET \
+                 received_at = excluded.received_at, update_id = excluded.update_id \
+                 WHERE (excluded.received_at, excluded.update_id) > (it.received_at, it.update_id)",
+            )?
+            .execute(params![symbol, received_at, update_id])
+    };
+    for (symbol, at) in newest {
+        point(symbol, at).map_err(|error| errors::unavailable(&error))?;
     }
     Ok(())
 }

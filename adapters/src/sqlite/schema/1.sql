@@ -50,6 +50,15 @@ CREATE TABLE binance_book_ticker_data (
     PRIMARY KEY (received_at, symbol, update_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Where each symbol's newest row of the table above is: for one that has been quiet for an hour,
+-- the way back there leads past all the others.
+CREATE TABLE newest_book_ticker (
+    symbol TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    update_id INTEGER NOT NULL,
+    PRIMARY KEY (symbol)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE book_ticker_1s (
     symbol TEXT NOT NULL,
     open_time INTEGER NOT NULL,
