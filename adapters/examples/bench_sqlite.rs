@@ -3,6 +3,7 @@
 //! `cargo run --release -p fts-adapters --example bench_sqlite [folder]`: the folder decides which
 //! disk is measured. Read the figures as ratios; what else the machine does is in them.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(clippy::indexing_slicing, reason = "a benchmark may panic")]
 
 use std::path::Path;
 use std::sync::Arc;

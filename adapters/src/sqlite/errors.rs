@@ -58,3 +58,54 @@ fn advice(error: &Error) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    fn failure(code: i32) -> Error {
+        Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[track_caller]
+    fn check(code: i32, rejected: bool, advice: &str) {
+        match of_row(Table::Trades, || "BTCUSDT trade 7".to_owned(), &failure(code)) {
+            StoreError::Rejected { table, reason } => {
+                assert!(rejected, "{code}: {reason}");
+                assert_eq!(table, "trades");
+                assert!(reason.starts_with("BTCUSDT trade 7: "), "{reason}");
+            }
+            StoreError::Unavailable(reason) => {
+                assert!(!rejected, "{code}: {reason}");
+                assert!(reason.contains(advice), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_a_row_is_to_blame_for_is_rejected() {
+        for code in [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_CONSTRAINT_DATATYPE] {
+            check(code, true, "");
+        }
+        check(ffi::SQLITE_MISMATCH, true, "");
+        check(ffi::SQLITE_TOOBIG, true, "");
+        check(ffi::SQLITE_BUSY, false, "write lock");
+        check(ffi::SQLITE_BUSY_SNAPSHOT, false, "write lock");
+        check(ffi::SQLITE_LOCKED, false, "write lock");
+        check(ffi::SQLITE_FULL, false, "free space");
+        check(ffi::SQLITE_IOERR_FSYNC, false, "kernel's log");
+        check(ffi::SQLITE_READONLY, false, "write permission");
+        check(ffi::SQLITE_CANTOPEN, false, "folder exists");
+        check(ffi::SQLITE_CORRUPT, false, "damaged");
+        check(ffi::SQLITE_NOMEM, false, "memory");
+        check(ffi::SQLITE_INTERRUPT, false, "");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_bound_is_the_rows_fault() {
+        let error = Error::ToSqlConversionFailure("too large".into());
+        let outcome = of_row(Table::DeadLetters, || "x".to_owned(), &error);
+        assert!(matches!(outcome, StoreError::Rejected { table: "dead_letters", .. }), "{outcome}");
+    }
+}
