@@ -82,8 +82,31 @@ pub const MISSING_TRADES: &str = "fts_missing_trades";
 /// Actors started anew after a failure, by `actor`.
 pub const ACTOR_RESTARTS_TOTAL: &str = "fts_actor_restarts_total";
 
+/// Records made durable in the log.
+pub const LOG_APPENDED_RECORDS_TOTAL: &str = "fts_log_appended_records_total";
+/// Bytes written to the log.
+pub const LOG_APPENDED_BYTES_TOTAL: &str = "fts_log_appended_bytes_total";
+/// How long a group commit takes.
+pub const LOG_COMMIT_SECONDS: &str = "fts_log_commit_seconds";
+/// Bytes of the log on disk, as of the last segment's start.
+pub const LOG_DISK_BYTES: &str = "fts_log_disk_bytes";
+/// Segment files of the log, as of the last segment's start.
+pub const LOG_SEGMENTS: &str = "fts_log_segments";
+/// Bytes of torn, unacknowledged commits that were cut off at a start.
+pub const LOG_TORN_BYTES_TOTAL: &str = "fts_log_torn_bytes_total";
+
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
+    counter(LOG_APPENDED_RECORDS_TOTAL, Unit::Count, "records made durable in the log"),
+    counter(LOG_APPENDED_BYTES_TOTAL, Unit::Bytes, "bytes written to the log"),
+    histogram(LOG_COMMIT_SECONDS, Unit::Seconds, "how long a group commit takes"),
+    gauge(LOG_DISK_BYTES, Unit::Bytes, "bytes of the log on disk, as of the last segment's start"),
+    gauge(LOG_SEGMENTS, Unit::Count, "segment files of the log, as of the last segment's start"),
+    counter(
+        LOG_TORN_BYTES_TOTAL,
+        Unit::Bytes,
+        "bytes of torn, unacknowledged commits that were cut off at a start",
+    ),
     counter(FOLD_RECORDS, Unit::Count, "records folded"),
     gauge(FOLD_ROWS_WAITING, Unit::Count, "rows that wait for the writer, by `partition`"),
     gauge(CHECKPOINT_BYTES, Unit::Bytes, "size of the last checkpoint, by `partition`"),

@@ -1,3 +1,7 @@
-//! node
+//! `fts-node`: captures market data, proves that nothing is missing, aggregates and stores it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fts_node::cli::main()
+}

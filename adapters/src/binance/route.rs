@@ -1,0 +1,165 @@
+//! Whose frame is it? Told from the stream's name in the wrapper, without parsing the rest.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use fts_core::market::{Symbol, Topic};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
+
+use super::Channel;
+
+/// The streams of a connection.
+#[derive(Debug)]
+pub(super) struct Routes {
+    streams: HashMap<String, (Topic, Symbol)>,
+    first: Symbol,
+}
+
+/// What a text frame is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Market data of a stream that was asked for.
+    Data(Topic, Symbol),
+    /// Nothing that was asked for.
+    Unknown,
+    /// A request, by its id, was carried out.
+    Done(Option<i64>),
+    /// A request, by its id, was refused.
+    Refused(Option<i64>),
+    /// The exchange is about to close the connection.
+    Shutdown,
+}
+
+const SHUTDOWN: &str = "serverShutdown";
+
+impl Routes {
+    /// The routes of all `channels` of `symbols`, and the names of the streams, each once; `None`
+    /// where there is none.
+    pub(super) fn new(symbols: &[Symbol], channels: &[Channel]) -> Option<(Self, Vec<String>)> {
+        let first = symbols.first()?.clone();
+        let mut streams = HashMap::new();
+        let mut names = Vec::new();
+        for symbol in symbols {
+            for channel in channels {
+                let name = channel.stream(symbol);
+                let route = (channel.topic(), symbol.clone());
+                if streams.insert(name.clone(), route).is_none() {
+                    names.push(name);
+                }
+            }
+        }
+        (!names.is_empty()).then_some((Self { streams, first }, names))
+    }
+
+    /// Whose frames are those that name no one.
+    pub(super) fn first(&self) -> &Symbol {
+        &self.first
+    }
+
+    /// What `text` is.
+    pub(super) fn read(&self, text: &str) -> Said {
+        let name = text.strip_prefix(r#"{"stream":""#).and_then(|rest| rest.split_once('"'));
+        match name.and_then(|(name, _)| self.streams.get(name)) {
+            Some((topic, symbol)) => Said::Data(*topic, symbol.clone()),
+            None => self.parse(text),
+        }
+    }
+
+    /// Other key orders, escaped names, and what is not market data.
+    fn parse(&self, text: &str) -> Said {
+        let Ok(head) = serde_json::from_str::<Head<'_>>(text) else {
+            return Said::Unknown;
+        };
+        match head.stream.as_deref() {
+            Some("!serverShutdown") => Said::Shutdown,
+            Some(name) => match self.streams.get(name) {
+                Some((topic, symbol)) => Said::Data(*topic, symbol.clone()),
+                None => Said::Unknown,
+            },
+            None if head.e.as_deref() == Some(SHUTDOWN) => Said::Shutdown,
+            None if head.error.0 || head.code.0 => Said::Refused(head.id),
+            None if head.result.0 => Said::Done(head.id),
+            None => Said::Unknown,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    stream: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    e: Option<Cow<'a, str>>,
+    #[serde(default)]
+    id: Option<i64>,
+    #[serde(default)]
+    result: Present,
+    #[serde(default)]
+    code: Present,
+    #[serde(default)]
+    error: Present,
+}
+
+/// Whether a key is there, be its value `null`.
+#[derive(Default)]
+struct Present(bool);
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(from).map(|_| Self(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Said) {
+        let symbols = ["BTCUSDT", "ETHUSDT"].map(|name| Symbol::new(name).unwrap());
+        let channels = [Channel::TRADE, "kline_1m".parse().unwrap()];
+        let (routes, names) = Routes::new(&symbols, &channels).unwrap();
+        assert_eq!(names.len(), 4);
+        assert_eq!(routes.read(text), expected, "{text}");
+    }
+
+    fn data(topic: Topic, symbol: &str) -> Said {
+        Said::Data(topic, Symbol::new(symbol).unwrap())
+    }
+
+    #[test]
+    fn frames_go_to_the_stream_that_they_name() {
+        check(r#"{"stream":"btcusdt@trade","data":{}}"#, data(Topic::Trade, "BTCUSDT"));
+        check(r#"{"stream":"ethusdt@kline_1m","data":{}}"#, data(Topic::Kline, "ETHUSDT"));
+        check(r#"{"data":{"x":[1]},"stream":"ethusdt@trade"}"#, data(Topic::Trade, "ETHUSDT"));
+        check(r#" { "stream" : "ethusdt@trade" } "#, data(Topic::Trade, "ETHUSDT"));
+        check(r#"{"stream":"\u0065thusdt@trade","data":{}}"#, data(Topic::Trade, "ETHUSDT"));
+        // A frame cut short is still its stream's: the decoder says what is wrong with it.
+        check(r#"{"stream":"btcusdt@trade","data":{"e"#, data(Topic::Trade, "BTCUSDT"));
+    }
+
+    #[test]
+    fn what_names_no_stream_that_was_asked_for_is_unknown() {
+        check(r#"{"stream":"bnbusdt@trade","data":{}}"#, Said::Unknown);
+        check(r#"{"stream":7,"data":{}}"#, Said::Unknown);
+        check(r#"{"e":"trade","s":"BTCUSDT"}"#, Said::Unknown);
+        check(r#"{"str"#, Said::Unknown);
+        check("[]", Said::Unknown);
+        check("", Said::Unknown);
+    }
+
+    #[test]
+    fn answers_and_the_announced_end_are_told_apart() {
+        check(r#"{"result":null,"id":1}"#, Said::Done(Some(1)));
+        check(r#"{"result":["btcusdt@trade"],"id":3}"#, Said::Done(Some(3)));
+        check(r#"{"code":2,"msg":"Invalid request: too many parameters"}"#, Said::Refused(None));
+        check(r#"{"code":0,"msg":"Unknown property","id":5}"#, Said::Refused(Some(5)));
+        check(r#"{"error":{"code":2,"msg":"no"},"id":5}"#, Said::Refused(Some(5)));
+        check(
+            r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}"#,
+            Said::Shutdown,
+        );
+        check(r#"{"e":"serverShutdown","E":1770123456789}"#, Said::Shutdown);
+    }
+}

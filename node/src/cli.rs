@@ -1,0 +1,130 @@
+//! The command line: what a user types, and the exit code that comes back.
+//!
+//! 0: done. 1: it ran and failed. 2: what was asked for can't be; nothing was started.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Overrides};
+use crate::{demo, run, status, telemetry};
+
+/// Captures exchange data, proves that nothing is missing, aggregates and stores it.
+#[derive(Debug, Parser)]
+#[command(name = "fts-node", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration; ./cluster.toml if there is one, else the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key, such as --set ingest.feeds=2; may be given again.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where the log and the store are kept; as --set data_dir=…
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The address of the page and the API; as --set http.listen=…
+    #[arg(long, global = true, value_name = "ADDR")]
+    http: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Captures from the exchange that is configured. The default.
+    Run,
+    /// Captures from a simulated exchange in the same process; nothing to configure.
+    Demo,
+    /// Shows what a running node (of --http) is doing.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Looks at the configuration; starts nothing.
+    Config {
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Tells whether a node could start with it.
+    Check,
+    /// Prints all of it, defaults and overrides included.
+    Dump,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let overrides = Overrides {
+        file: cli.config,
+        set: cli.set,
+        data_dir: cli.data_dir.clone(),
+        http: cli.http,
+    };
+    let config = match config::load(&overrides) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let command = cli.command.unwrap_or(Command::Run);
+    let done = match command {
+        Command::Config { what: ConfigCommand::Check } => {
+            say("the configuration is valid");
+            return ExitCode::SUCCESS;
+        }
+        Command::Config { what: ConfigCommand::Dump } => {
+            say(config.dump().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Command::Status { json } => status::show(config.http_listen, json),
+        Command::Run => {
+            telemetry::log(&config.log_filter);
+            runtime().and_then(|it| it.block_on(run::run(config)))
+        }
+        Command::Demo => {
+            telemetry::log(&config.log_filter);
+            runtime().and_then(|it| it.block_on(demo::demo(config, cli.data_dir)))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn refuse(error: &anyhow::Error) -> ExitCode {
+    complain(error);
+    ExitCode::from(2)
+}
+
+/// Prints a line for whoever, or whatever, started the program.
+#[expect(clippy::print_stdout, reason = "a command's answer goes to its standard output")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "logs may be off, or not there yet")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("fts-node: {error:#}");
+}
+
+/// An address to connect to, for one that may say "any".
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
+    } else {
+        address
+    }
+}

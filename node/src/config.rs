@@ -1,0 +1,307 @@
+//! The configuration, in two steps: `written` is what somebody wrote, [`NodeConfig`] what it means.
+//! To hold a [`NodeConfig`] is to know that it is valid.
+//!
+//! cluster.toml ← environment (`FTS__SECTION__KEY`) ← `--set section.key=value`.
+
+mod layers;
+mod written;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use fts_actors::pipeline::Settings;
+use fts_adapters::binance::{BinanceFeed, BinanceHistory, Channel, FeedConfig, HistoryConfig};
+use fts_adapters::journal::JournalConfig;
+use fts_core::alert::AlertRule;
+use fts_core::backoff::Backoff;
+use fts_core::decimal::Decimal;
+use fts_core::market::Symbol;
+use fts_core::row::Table;
+use fts_core::time::{Clock, SystemClock};
+
+use self::written::Written;
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// `--set`, in order.
+    pub set: Vec<String>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--http`
+    pub http: Option<String>,
+}
+
+/// What a node does. Valid.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Its name.
+    pub name: String,
+    /// What it captures.
+    pub symbols: Vec<Symbol>,
+    /// Where it keeps its log and store.
+    pub data_dir: PathBuf,
+    /// Where the exchange's streams are.
+    pub stream_url: String,
+    /// Where the exchange's REST is.
+    pub rest_url: String,
+    /// Where it serves its page.
+    pub http_listen: SocketAddr,
+    /// What it logs.
+    pub log_filter: String,
+    channels: Vec<Channel>,
+    alert: AlertRule,
+    retention: Vec<(Table, i64)>,
+    written: Written,
+}
+
+/// Loads and checks everything. The error says what is wrong, where, and what to write instead.
+pub fn load(overrides: &Overrides) -> anyhow::Result<NodeConfig> {
+    let table = layers::merge(overrides, std::env::vars_os())?;
+    let written = layers::read(table)?;
+    check(written)
+}
+
+fn check(written: Written) -> anyhow::Result<NodeConfig> {
+    ensure!(!written.symbols.is_empty(), "`symbols` is empty: name at least one, such as BTCUSDT");
+    let mut symbols = Vec::new();
+    for text in &written.symbols {
+        let symbol = Symbol::new(text).context("in `symbols`")?;
+        ensure!(!symbols.contains(&symbol), "`symbols` has {symbol} twice");
+        symbols.push(symbol);
+    }
+    let mut channels = Vec::new();
+    for text in &written.ingest.channels {
+        let channel: Channel = text.parse().context("in `ingest.channels`")?;
+        ensure!(!channels.contains(&channel), "`ingest.channels` has {text} twice");
+        channels.push(channel);
+    }
+    let ingest = &written.ingest;
+    ensure!((1..=2).contains(&ingest.feeds), "`ingest.feeds` is {}: write 1 or 2", ingest.feeds);
+    ensure!(ingest.symbols_per_socket > 0, "`ingest.symbols_per_socket` is 0: write at least 1");
+    let streams = ingest.symbols_per_socket.min(symbols.len()) * channels.len();
+    ensure!(
+        streams <= 1_024,
+        "`ingest.symbols_per_socket` × `ingest.channels` makes {streams} streams a connection; the \
+         exchange allows 1,024: lower one of them"
+    );
+    ensure!(
+        ingest.backoff_min_ms > 0 && ingest.backoff_min_ms <= ingest.backoff_max_ms,
+        "`ingest.backoff_min_ms` must be above 0 and not above `ingest.backoff_max_ms`"
+    );
+    let binance = &written.binance;
+    for (key, value) in [
+        ("binance.connections_per_5min", binance.connections_per_5min),
+        ("binance.weight_per_minute", binance.weight_per_minute),
+    ] {
+        ensure!(value > 0, "`{key}` is 0: nothing could ever be asked for");
+    }
+    for (key, value) in [
+        ("binance.read_timeout_ms", binance.read_timeout_ms),
+        ("binance.connect_timeout_ms", binance.connect_timeout_ms),
+        ("binance.rest_timeout_ms", binance.rest_timeout_ms),
+        ("aggregate.checkpoint_interval_ms", written.aggregate.checkpoint_interval_ms),
+        ("backfill.quiet_probe_ms", written.backfill.quiet_probe_ms),
+    ] {
+        ensure!(value > 0, "`{key}` is 0: write milliseconds above 0");
+    }
+    ensure!(
+        written.aggregate.flush_interval_ms <= 60_000,
+        "`aggregate.flush_interval_ms` is {}: it is in milliseconds, at most 60000",
+        written.aggregate.flush_interval_ms
+    );
+    let log = &written.log;
+    ensure!(log.kind == "embedded", "`log.kind` is \"{}\": write \"embedded\"", log.kind);
+    ensure!(
+        (1..=1_024).contains(&log.partitions),
+        "`log.partitions` is {}: write 1 to 1024",
+        log.partitions
+    );
+    ensure!(
+        (1 << 20..=1 << 30).contains(&log.segment_bytes),
+        "`log.segment_bytes` is {}: write 1048576 to 1073741824",
+        log.segment_bytes
+    );
+    ensure!(
+        log.retention_bytes >= 2 * log.segment_bytes,
+        "`log.retention_bytes` is {}: it must have room for two segments of `log.segment_bytes`",
+        log.retention_bytes
+    );
+    let store = &written.store.kind;
+    ensure!(store == "sqlite", "`store.kind` is \"{store}\": write \"sqlite\"");
+    let alert = alert(&written)?;
+    let mut retention = Vec::new();
+    for (table, keep_ms) in written.retention.tables() {
+        ensure!(keep_ms >= 0, "`retention.{}` is negative: write milliseconds, or 0", table.name());
+        if keep_ms > 0 {
+            retention.push((table, keep_ms));
+        }
+    }
+    let listen = &written.http.listen;
+    let http_listen = listen.parse().with_context(|| {
+        format!(
+            "`http.listen` is \"{listen}\": write an address and a port, such as 127.0.0.1:8080"
+        )
+    })?;
+    let config = NodeConfig {
+        name: written.name.clone(),
+        symbols,
+        data_dir: written.data_dir.clone(),
+        stream_url: binance.stream_url.clone(),
+        rest_url: binance.rest_url.clone(),
+        http_listen,
+        log_filter: written.telemetry.filter.clone(),
+        channels,
+        alert,
+        retention,
+        written,
+    };
+    // The adapters know what their URLs must look like.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    BinanceFeed::new(config.feed(Arc::clone(&clock)))?;
+    BinanceHistory::new(config.history(clock))?;
+    Ok(config)
+}
+
+fn alert(written: &Written) -> anyhow::Result<AlertRule> {
+    let alerts = &written.alerts;
+    let threshold_percent: Decimal = alerts
+        .threshold_percent
+        .parse()
+        .with_context(|| format!("`alerts.threshold_percent` is {:?}", alerts.threshold_percent))?;
+    ensure!(threshold_percent > Decimal::ZERO, "`alerts.threshold_percent` must be above 0");
+    let window_ms = alerts.window_ms;
+    if window_ms < 1_000 || window_ms > 86_400_000 || window_ms % 1_000 != 0 {
+        bail!("`alerts.window_ms` is {window_ms}: write a multiple of 1000, up to 86400000");
+    }
+    Ok(AlertRule { threshold_percent, window_ms })
+}
+
+impl NodeConfig {
+    /// All of it, as a cluster.toml.
+    pub fn dump(&self) -> String {
+        toml::to_string_pretty(&self.written).expect("what was read from TOML can be written")
+    }
+
+    /// For the log.
+    pub(crate) fn journal(&self, clock: Arc<dyn Clock>) -> JournalConfig {
+        let log = &self.written.log;
+        JournalConfig {
+            dir: self.data_dir.join("log"),
+            partitions: log.partitions,
+            segment_bytes: log.segment_bytes,
+            retention_ms: log.retention_ms,
+            retention_bytes: log.retention_bytes,
+            tail_bytes: log.tail_bytes,
+            clock,
+        }
+    }
+
+    /// For the exchange's streams.
+    pub(crate) fn feed(&self, clock: Arc<dyn Clock>) -> FeedConfig {
+        let binance = &self.written.binance;
+        FeedConfig {
+            channels: self.channels.clone(),
+            read_timeout: Duration::from_millis(binance.read_timeout_ms),
+            connect_timeout: Duration::from_millis(binance.connect_timeout_ms),
+            connections_per_5min: binance.connections_per_5min,
+            ..FeedConfig::new(self.stream_url.clone(), clock)
+        }
+    }
+
+    /// For the exchange's past.
+    pub(crate) fn history(&self, clock: Arc<dyn Clock>) -> HistoryConfig {
+        let binance = &self.written.binance;
+        HistoryConfig {
+            weight_per_minute: binance.weight_per_minute,
+            timeout: Duration::from_millis(binance.rest_timeout_ms),
+            ..HistoryConfig::new(self.rest_url.clone(), clock)
+        }
+    }
+
+    /// For the actors.
+    pub(crate) fn settings(&self) -> Settings {
+        let Written { ingest, aggregate, backfill, .. } = &self.written;
+        let ms = Duration::from_millis;
+        Settings {
+            symbols: self.symbols.clone(),
+            symbols_per_socket: ingest.symbols_per_socket,
+            feeds: ingest.feeds,
+            reconnect: Backoff::new(ms(ingest.backoff_min_ms), ms(ingest.backoff_max_ms)),
+            flush_interval: ms(aggregate.flush_interval_ms),
+            checkpoint_interval: ms(aggregate.checkpoint_interval_ms),
+            alert: self.alert,
+            backfill_delay: ms(backfill.delay_ms),
+            quiet_probe: ms(backfill.quiet_probe_ms),
+            first_sight_trades_max: backfill.first_sight_trades_max,
+            retention: self.retention.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../cluster.toml");
+
+    fn load_with(file: &str, set: &[&str]) -> anyhow::Result<NodeConfig> {
+        let table = layers::parse("cluster.toml", file)?;
+        let set = set.iter().map(|it| (*it).to_owned()).collect();
+        let overrides = Overrides { set, ..Overrides::default() };
+        check(layers::read(layers::apply(table, &overrides, std::iter::empty())?)?)
+    }
+
+    #[track_caller]
+    fn refused(file: &str, set: &[&str], place: &str) {
+        let error = load_with(file, set).expect_err("it must be refused");
+        let text = format!("{error:#}");
+        assert!(text.contains(place), "`{place}` is not in: {text}");
+    }
+
+    #[test]
+    fn the_file_of_the_repository_is_the_defaults_all_of_them() {
+        let written = load_with(FILE, &[]).unwrap().dump();
+        let defaults = load_with("", &[]).unwrap().dump();
+        assert_eq!(written, defaults);
+        let table: toml::Table = FILE.parse().unwrap();
+        let dumped: toml::Table = defaults.parse().unwrap();
+        assert_eq!(table, dumped, "cluster.toml lists every key");
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_place() {
+        refused("symbls = []", &[], "symbls");
+        refused("[ingest]\nfeeds = \"two\"", &[], "feeds");
+        refused("", &["ingest.fedes=2"], "ingest.fedes");
+        refused("", &["ingest.feeds=3"], "ingest.feeds");
+        refused("", &["symbols=[\"BTCUSDT\",\"btcusdt\"]"], "twice");
+        refused("", &["symbols=[\"BTC/USDT\"]"], "symbols");
+        refused("", &["ingest.channels=[\"tarde\"]"], "ingest.channels");
+        refused("", &["binance.stream_url=https://x"], "binance.stream_url");
+        refused("", &["alerts.window_ms=1500"], "alerts.window_ms");
+        refused("", &["alerts.threshold_percent=\"1%\""], "alerts.threshold_percent");
+        refused("", &["aggregate.flush_interval_ms=5s"], "aggregate.flush_interval_ms");
+        refused("", &["log.retention_bytes=1"], "log.retention_bytes");
+        refused("", &["http.listen=8080"], "http.listen");
+        refused("", &["log.kind=\"kafka\""], "log.kind");
+        refused("", &["nothing"], "nothing");
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let table =
+            layers::parse("cluster.toml", "[ingest]\nfeeds = 1\nsymbols_per_socket = 7").unwrap();
+        let overrides =
+            Overrides { set: vec!["ingest.feeds=2".to_owned()], ..Overrides::default() };
+        let env = [("FTS__INGEST__SYMBOLS_PER_SOCKET".into(), "9".into())];
+        let table = layers::apply(table, &overrides, env.into_iter()).unwrap();
+        let config = check(layers::read(table).unwrap()).unwrap();
+        assert_eq!((config.settings().feeds, config.settings().symbols_per_socket), (2, 9));
+    }
+}

@@ -1,0 +1,232 @@
+//! The HTTP side of a node: the page, the exchange-shaped API, probes and metrics.
+//!
+//! Reads the [`View`] for what is live and the [`Store`] for what was; changes neither. Nothing is
+//! lost with it. Every queue, answer and number of live clients has a bound.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use fts_actors::view::View;
+use fts_core::market::Symbol;
+use fts_core::port::store::Store;
+use fts_core::time::{Clock, UnixNanos};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+mod candles;
+mod exchange;
+mod history;
+mod live;
+mod page;
+mod params;
+mod refusal;
+mod status;
+
+/// At most so many clients follow the live events at once; further ones are told to come later.
+pub const LIVE_CLIENTS_MAX: usize = 64;
+/// At most so many requests read the store at once; further ones wait.
+const QUERIES_MAX: usize = 32;
+/// How long answers under way may take once the node shuts down.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the HTTP side shows, and where it has it from.
+#[derive(Clone)]
+pub struct Web {
+    /// The live state.
+    pub view: Arc<View>,
+    /// The history.
+    pub store: Arc<dyn Store>,
+    /// The metrics, in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Tells how stale things are.
+    pub clock: Arc<dyn Clock>,
+    /// The node's name.
+    pub node: String,
+    /// When the node started.
+    pub started_at: UnixNanos,
+    /// Turns true (or closes) when the node shuts down.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Web").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// Serves on `listener` until `web.shutdown` turns true; then ends within two seconds, live
+/// connections at once.
+///
+/// Bound to a loopback address, it answers only requests that name a loopback host: a page of
+/// another site whose name was pointed here cannot read it.
+///
+/// # Errors
+/// Where the listener has no address, or fails for good.
+pub async fn serve(listener: TcpListener, web: Web) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    let mut shutdown = web.shutdown.clone();
+    let app = Arc::new(App::new(web));
+    let graceful = {
+        let mut shutdown = shutdown.clone();
+        async move { stopped(&mut shutdown).await }
+    };
+    let server = axum::serve(listener, router(Arc::clone(&app), address));
+    tokio::select! {
+        served = server.with_graceful_shutdown(graceful).into_future() => served,
+        () = live::beat(&app) => Ok(()),
+        () = async {
+            stopped(&mut shutdown).await;
+            tokio::time::sleep(FAREWELL).await;
+        } => Ok(()),
+    }
+}
+
+/// What all handlers share.
+struct App {
+    web: Web,
+    beat: watch::Sender<Option<Arc<live::Beat>>>,
+    live: Arc<Semaphore>,
+    queries: Semaphore,
+}
+
+impl App {
+    fn new(web: Web) -> Self {
+        Self {
+            web,
+            beat: watch::channel(None).0,
+            live: Arc::new(Semaphore::new(LIVE_CLIENTS_MAX)),
+            queries: Semaphore::new(QUERIES_MAX),
+        }
+    }
+
+    /// Whether the node follows `symbol`.
+    fn follows(&self, symbol: &Symbol) -> bool {
+        self.web.view.symbol(symbol).is_some()
+    }
+}
+
+/// Returns once the node shuts down.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // A closed channel: whoever could have said so is gone.
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
+fn router(app: Arc<App>, address: SocketAddr) -> Router {
+    let store = Router::new()
+        .route("/api/v3/klines", get(exchange::klines))
+        .route("/api/v3/ticker/24hr", get(exchange::ticker_24hr))
+        .route("/api/v3/ticker/bookTicker", get(exchange::book_ticker))
+        .route("/api/candles", get(history::candles))
+        .route("/api/book", get(history::book))
+        .route("/api/trade-counts", get(history::trade_counts))
+        .route("/api/alerts", get(history::alerts))
+        .route("/api/gaps", get(history::gaps))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), in_turn));
+    page::routes(Router::new())
+        .merge(store)
+        .route("/api/v3/ping", get(exchange::ping))
+        .route("/api/v3/time", get(exchange::time))
+        .route("/api/status", get(status::status))
+        .route("/api/live", get(live::live))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .layer(middleware::from_fn(with_headers))
+        .layer(middleware::from_fn_with_state(address, known_host))
+        .with_state(app)
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (headers, (app.web.metrics)()).into_response()
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let problems = app.web.view.picture().problems;
+    if problems.is_empty() {
+        return "ready\n".into_response();
+    }
+    let lines: String =
+        problems.iter().map(|(part, problem)| format!("{part}: {problem}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+/// Waits until few enough requests read the store.
+async fn in_turn(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Ok(_turn) = app.queries.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    next.run(request).await
+}
+
+async fn with_headers(request: Request, next: Next) -> Response {
+    const SECURITY: [(HeaderName, &str); 4] = [
+        (
+            HeaderName::from_static("content-security-policy"),
+            "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+        (HeaderName::from_static("referrer-policy"), "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn known_host(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
+    if bound.ip().is_loopback() && !names_loopback(request.headers()) {
+        let text = "this node listens on this machine only: ask for localhost\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether the request is for this machine by a name that nobody else can point here. Browsers
+/// always send a `Host`; what sends none is no browser.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return true };
+    let Some(host) = host.to_str().ok().and_then(|text| text.parse::<Authority>().ok()) else {
+        return false;
+    };
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(host: &str, expected: bool) {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
+        assert_eq!(names_loopback(&headers), expected, "{host}");
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in ["localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:80", "127.9.9.9"] {
+            check(host, true);
+        }
+        check("[::1]:8080", true);
+        for host in ["evil.example", "localhost.evil.example:8080", "192.168.1.5:8080", "", "a b"] {
+            check(host, false);
+        }
+        assert!(names_loopback(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,10 @@
+//! The node as a library: what the binary is wired from, for its tests and examples.
+
+pub mod cli;
+pub mod config;
+mod demo;
+pub mod http;
+mod run;
+mod status;
+mod telemetry;
+mod wiring;
