@@ -176,7 +176,7 @@ fn alert(written: &Written) -> anyhow::Result<AlertRule> {
         .with_context(|| format!("`alerts.threshold_percent` is {:?}", alerts.threshold_percent))?;
     ensure!(threshold_percent > Decimal::ZERO, "`alerts.threshold_percent` must be above 0");
     let window_ms = alerts.window_ms;
-    if window_ms < 1_000 || window_ms > 86_400_000 || window_ms % 1_000 != 0 {
+    if !(1_000..=86_400_000).contains(&window_ms) || window_ms % 1_000 != 0 {
         bail!("`alerts.window_ms` is {window_ms}: write a multiple of 1000, up to 86400000");
     }
     Ok(AlertRule { threshold_percent, window_ms })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Gives a section its keys, their types and their defaults.
 macro_rules! section {
-    ($name:ident { $($key:ident: $type:ty = $default:expr,)* }) => {
+    ($name:ident { $($key:ident: $type:ty = $default:expr),* $(,)? }) => {
         #[derive(Debug, Clone, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(super) struct $name {

@@ -111,14 +111,16 @@ impl Scan<'_> {
             }
         };
         let mut places = 0;
-        while pointed {
-            match rest.next()? {
-                digit @ b'0'..=b'9' if places < 8 => {
-                    value = value * 10 + u64::from(digit - b'0');
-                    places += 1;
+        if pointed {
+            loop {
+                match rest.next()? {
+                    digit @ b'0'..=b'9' if places < 8 => {
+                        value = value * 10 + u64::from(digit - b'0');
+                        places += 1;
+                    }
+                    b'"' if places > 0 => break,
+                    _ => return None,
                 }
-                b'"' if places > 0 => break,
-                _ => return None,
             }
         }
         self.0 = rest.as_slice();

@@ -104,7 +104,7 @@ fn a_trade_that_breaks_a_rule_is_refused_with_the_field() {
     let text = TRADE.replace("61837.63000000", &long);
     assert!(decode(Topic::Trade, Source::Stream, &text).unwrap_err().len() < 400);
     check_refused(Topic::Trade, Source::Stream, "", "cut short");
-    check_refused(Topic::Trade, Source::Stream, "[]", "missing field");
+    check_refused(Topic::Trade, Source::Stream, "[]", "invalid length");
 }
 
 #[test]
