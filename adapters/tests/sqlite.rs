@@ -162,7 +162,7 @@ async fn a_locked_file_is_unavailable_and_nothing_of_the_batch_is_half_there() {
     };
     assert!(reason.contains("another process holds the file's write lock"), "{reason}");
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(trade_ids(&file(folder.path())), []);
+    assert_eq!(trade_ids(&file(folder.path())), [0_i64; 0]);
     store.put(&[Arc::new(one_of_each(1))]).await.unwrap();
     assert_eq!(trade_ids(&file(folder.path())), [1]);
 }
