@@ -35,18 +35,12 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 13] = [
+const ASSETS: [Asset; 7] = [
     asset!("/", "index.html", HTML),
     asset!("/style.css", "style.css", CSS),
     asset!("/icon.svg", "icon.svg", SVG),
     asset!("/main.js", "main.js", JS),
-    asset!("/node.js", "node.js", JS),
-    asset!("/text.js", "text.js", JS),
-    asset!("/theme.js", "theme.js", JS),
-    asset!("/symbols.js", "symbols.js", JS),
-    asset!("/candles.js", "candles.js", JS),
-    asset!("/multiples.js", "multiples.js", JS),
-    asset!("/lists.js", "lists.js", JS),
+    asset!("/charts.js", "charts.js", JS),
     asset!("/vendor/lightweight-charts.js", "vendor/lightweight-charts.js", JS),
     asset!("/vendor/LICENSE", "vendor/LICENSE", TEXT),
 ];
