@@ -50,6 +50,8 @@ impl Minute {
         let salt = hash(&[spec.salt, index]);
         let start = epoch.saturating_add(signed(index).saturating_mul(MINUTE_MS));
         let bounds = seconds(salt);
+        // Minutes differ in how much is traded, though not in how often.
+        let size = 60.0 + 900.0 * unit(hash(&[salt, 0x7369_7a65])).powi(3);
         let total = spec.trades + spec.quotes;
         let mut events = Vec::with_capacity(usize::try_from(total).unwrap_or(0));
         let (mut trades, mut quotes) = (0, 0);
@@ -64,7 +66,7 @@ impl Minute {
             match quote {
                 Some(quote) if is_trade => {
                     let id = spec.first_trade_id + index * spec.trades + trades;
-                    events.push(Event::Trade(trade(spec, id, time, &quote, dice)));
+                    events.push(Event::Trade(trade(spec, id, time, &quote, dice, size)));
                     trades += 1;
                 }
                 _ => {
@@ -96,12 +98,12 @@ impl Minute {
     }
 }
 
-fn trade(spec: &Spec, id: u64, time: i64, quote: &Quote, dice: u64) -> Trade {
+fn trade(spec: &Spec, id: u64, time: i64, quote: &Quote, dice: u64, size: f64) -> Trade {
     let buyer_is_maker = hash(&[dice, 1]) & 1 == 0;
     Trade {
         id,
         price: if buyer_is_maker { quote.bid } else { quote.ask },
-        quantity: quantity(spec, hash(&[dice, 2]), 200.0),
+        quantity: quantity(spec, hash(&[dice, 2]), size),
         time,
         buyer_is_maker,
     }
