@@ -134,7 +134,8 @@ fn docs() -> Result<Tally> {
 
 fn end_to_end(filter: &str, instants: &Instants) -> Result<Tally> {
     let mut command = shell::cargo();
-    command.args(["test", "--locked", "--package", "fts-node", "--test", "e2e"]);
+    // The whole workspace, so that what `unit` built is not built again with fewer features.
+    command.args(["test", "--locked", "--workspace", "--test", "e2e"]);
     command.args(["--", filter, "--nocapture"]);
     command.env("FTS_NODE_BIN", shell::release_binary("fts-node"));
     command.env("FTS_EXCHANGE_BIN", shell::release_binary("fts-exchange"));

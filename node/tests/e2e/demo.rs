@@ -19,9 +19,12 @@ fn the_demo_runs_from_nothing_and_goes_on_where_it_ended() {
     });
     let symbol = symbols(&store).remove(0);
     for path in ["/", "/livez", "/readyz", "/metrics"] {
-        let answer = http::get(&address, path).expect("an answer");
-        assert_eq!(answer.status, 200, "{path}");
-        assert!(!answer.body.is_empty(), "{path}");
+        let body = until(path, PATIENCE, || {
+            demo.check_alive();
+            let answer = http::get(&address, path)?;
+            (answer.status == 200).then_some(answer.body)
+        });
+        assert!(!body.is_empty(), "{path}");
     }
     until("klines", PATIENCE, || {
         let path = format!("/api/v3/klines?symbol={symbol}&interval=1s");

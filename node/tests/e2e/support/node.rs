@@ -45,7 +45,7 @@ impl Exchange {
     /// A market of [`SYMBOLS`], made up from a seed.
     pub(crate) fn seeded(folder: &Path) -> Self {
         let mut command = Command::new(exchange_binary());
-        command.args(["--listen", "127.0.0.1:0", "--seed", "7", "--rate", "500"]);
+        command.args(["--listen", "127.0.0.1:0", "--seed", "7", "--rate", "200"]);
         Self::start(folder, command.args(["--symbols", &SYMBOLS.join(",")]))
     }
 
