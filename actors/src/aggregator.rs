@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fts_core::aggregate::{Aggregate, Checkpoint, SymbolState};
+use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
 use fts_core::alert::AlertRule;
 use fts_core::interval::Interval;
 use fts_core::market::{Source, Topic};
@@ -36,6 +36,8 @@ const READ_BYTES: usize = 256 * 1024;
 const ROWS_MAX: usize = 20_000;
 /// Batches that may be on their way to the writer.
 const IN_FLIGHT_MAX: usize = 2;
+/// How often rows of every scope are emitted.
+const SLOW_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait for records before looking around all the same.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to leave a log alone that is out of reach.
@@ -90,6 +92,8 @@ struct Run {
     /// When the records absorbed since the last batch were received.
     received: Vec<UnixNanos>,
     flushed_at: Instant,
+    /// When rows of every scope were last emitted.
+    all_flushed_at: Instant,
     checkpointed_at: Instant,
     /// Positions of the last checkpoint taken.
     checkpointed: Vec<(Topic, u64)>,
@@ -105,11 +109,14 @@ impl Job for Aggregator {
             let has_room = run.aggregate.rows_waiting() < ROWS_MAX;
             let absorbed = if has_room { self.absorb(&mut run).await? } else { 0 };
             self.tell(&mut run);
-            self.flush(&mut run).await?;
+            self.flush(&mut run, stop.is_requested()).await?;
             if stop.is_requested() {
                 // Sources have ended: what is in the log by now is all there will be.
                 let deadline = *farewell.get_or_insert(Instant::now() + FAREWELL);
-                if absorbed == 0 && run.in_flight.is_empty() && !run.aggregate.has_changes() {
+                if absorbed == 0
+                    && run.in_flight.is_empty()
+                    && !run.aggregate.has_changes(Scope::All)
+                {
                     let saved = self.snapshot(&mut run);
                     self.save(saved).await?;
                     return Ok(());
@@ -173,6 +180,7 @@ impl Aggregator {
             in_flight: VecDeque::new(),
             received: Vec::new(),
             flushed_at: now,
+            all_flushed_at: now,
             checkpointed_at: now,
             has_told: false,
         })
@@ -235,13 +243,15 @@ impl Aggregator {
     }
 
     /// Sends what changed to the writer, if it is time and there is room.
-    async fn flush(&self, run: &mut Run) -> Result<(), JobError> {
+    async fn flush(&self, run: &mut Run, is_ending: bool) -> Result<(), JobError> {
         if run.in_flight.len() >= IN_FLIGHT_MAX || run.flushed_at.elapsed() < self.flush_interval {
             return Ok(());
         }
         let is_due = run.checkpointed_at.elapsed() >= self.checkpoint_interval
             && run.checkpointed != run.positions;
-        if !run.aggregate.has_changes() {
+        let is_slow = is_due || is_ending || run.all_flushed_at.elapsed() >= SLOW_EVERY;
+        let scope = if is_slow { Scope::All } else { Scope::Fast };
+        if !run.aggregate.has_changes(scope) {
             run.received.clear();
             if is_due && run.in_flight.is_empty() {
                 let saved = self.snapshot(run);
@@ -250,8 +260,11 @@ impl Aggregator {
             return Ok(());
         }
         run.flushed_at = Instant::now();
+        if scope == Scope::All {
+            run.all_flushed_at = run.flushed_at;
+        }
         self.show_changed(run);
-        let rows = run.aggregate.take_rows();
+        let rows = run.aggregate.take_rows(scope);
         self.view.update(|picture| show_rows(picture, &rows));
         let checkpoint = is_due.then(|| self.snapshot(run));
         let (done, answer) = oneshot::channel();
@@ -265,7 +278,15 @@ impl Aggregator {
     /// Waits for whatever comes next.
     async fn wait(&self, run: &mut Run, absorbed: u64, stop: &mut Stop) -> Result<(), JobError> {
         let has_room = run.aggregate.rows_waiting() < ROWS_MAX;
-        let may_flush = run.in_flight.len() < IN_FLIGHT_MAX && run.aggregate.has_changes();
+        let may_flush = run.in_flight.len() < IN_FLIGHT_MAX;
+        let flush_at = if run.aggregate.has_changes(Scope::Fast) {
+            Some(run.flushed_at + self.flush_interval)
+        } else if run.aggregate.has_changes(Scope::All) {
+            Some((run.flushed_at + self.flush_interval).max(run.all_flushed_at + SLOW_EVERY))
+        } else {
+            None
+        };
+        let flush_at = flush_at.filter(|_| may_flush);
         let acked = async {
             match run.in_flight.front_mut() {
                 Some(it) => (&mut it.done).await,
@@ -280,7 +301,7 @@ impl Aggregator {
                 tokio::task::yield_now().await;
                 None
             }
-            () = tokio::time::sleep_until(run.flushed_at + self.flush_interval), if may_flush => None,
+            () = tokio::time::sleep_until(flush_at.unwrap_or(run.flushed_at)), if flush_at.is_some() => None,
             () = stop.requested(), if !stop.is_requested() => None,
             () = tokio::time::sleep(PATIENCE) => None,
         };

@@ -30,6 +30,8 @@ pub struct Aggregate {
     symbols: Vec<SymbolState>,
     /// Indices of the symbols that changed since the last batch.
     dirty: Vec<usize>,
+    /// Indices of the symbols that changed since the last batch of all rows.
+    slow: Vec<usize>,
     /// Rows that never change again, waiting for the next batch.
     rows: Rows,
 }
@@ -48,6 +50,17 @@ pub struct SymbolState {
     tickers_seen: Recent,
     alerts: Alerts,
     is_dirty: bool,
+    is_slow: bool,
+}
+
+/// Which of the changed rows a batch takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// What people watch live: single records, candles up to a minute, alerts.
+    Fast,
+    /// All of them. Rows that change with nearly every record, and say little more each time, are
+    /// most of a store's work if every change is written.
+    All,
 }
 
 /// What became of the records of a symbol.
@@ -110,6 +123,7 @@ impl Aggregate {
             index: HashMap::new(),
             symbols: Vec::new(),
             dirty: Vec::new(),
+            slow: Vec::new(),
             rows: Rows::default(),
         }
     }
@@ -175,12 +189,27 @@ impl Aggregate {
         }
     }
 
-    /// Everything that changed since the last call.
-    pub fn take_rows(&mut self) -> Rows {
+    /// What changed since the last call, as far as `scope` goes.
+    pub fn take_rows(&mut self, scope: Scope) -> Rows {
         let mut rows = std::mem::take(&mut self.rows);
         for index in self.dirty.drain(..) {
             if let Some(state) = self.symbols.get_mut(index) {
-                state.emit(&self.rule, &mut rows);
+                state.is_dirty = false;
+                if !state.is_slow {
+                    state.is_slow = true;
+                    self.slow.push(index);
+                }
+                if scope == Scope::Fast {
+                    state.emit(&self.rule, scope, &mut rows);
+                }
+            }
+        }
+        if scope == Scope::All {
+            for index in self.slow.drain(..) {
+                if let Some(state) = self.symbols.get_mut(index) {
+                    state.is_slow = false;
+                    state.emit(&self.rule, scope, &mut rows);
+                }
             }
         }
         rows
@@ -192,8 +221,9 @@ impl Aggregate {
     }
 
     /// Whether the next batch would have anything in it.
-    pub fn has_changes(&self) -> bool {
-        !self.dirty.is_empty() || !self.rows.is_empty()
+    pub fn has_changes(&self, scope: Scope) -> bool {
+        let is_slow = scope == Scope::All && !self.slow.is_empty();
+        is_slow || !self.dirty.is_empty() || !self.rows.is_empty()
     }
 
     /// The symbols, in the order of first sight.
@@ -237,6 +267,7 @@ impl SymbolState {
             tickers_seen: Recent::default(),
             alerts: Alerts::default(),
             is_dirty: false,
+            is_slow: false,
         }
     }
 
@@ -306,11 +337,16 @@ impl SymbolState {
         !added.is_empty()
     }
 
-    fn emit(&mut self, rule: &AlertRule, rows: &mut Rows) {
-        self.is_dirty = false;
-        self.candles.emit(&self.symbol, &self.coverage, &mut rows.candles);
-        self.book.emit(&self.symbol, &mut rows.book_seconds);
+    fn emit(&mut self, rule: &AlertRule, scope: Scope, rows: &mut Rows) {
+        let longest = match scope {
+            Scope::Fast => Interval::Minute,
+            Scope::All => Interval::Day,
+        };
+        self.candles.emit(&self.symbol, &self.coverage, longest, &mut rows.candles);
         self.alerts.emit(&self.symbol, rule, &self.coverage, &mut rows.alerts);
+        if scope == Scope::All {
+            self.book.emit(&self.symbol, &mut rows.book_seconds);
+        }
     }
 
     fn save(&self) -> SymbolCheckpoint {

@@ -81,10 +81,18 @@ impl Candles {
         in_time
     }
 
-    /// Appends to `rows` what changed since it was last emitted; forgets what is finished.
-    pub fn emit(&mut self, symbol: &Symbol, known: &Coverage, rows: &mut Vec<CandleRow>) {
+    /// Appends to `rows` what changed since it was last emitted, of intervals up to `longest`;
+    /// forgets what is finished.
+    pub fn emit(
+        &mut self,
+        symbol: &Symbol,
+        known: &Coverage,
+        longest: Interval,
+        rows: &mut Vec<CandleRow>,
+    ) {
         let horizon = known.last_time().unwrap_or(i64::MIN).saturating_sub(GRACE_MS);
-        for (interval, list) in Interval::ALL.into_iter().zip(&mut self.windows) {
+        let wanted = Interval::ALL.into_iter().take_while(|interval| *interval <= longest);
+        for (interval, list) in wanted.zip(&mut self.windows) {
             list.retain_mut(|open| {
                 let end = open.candle.open_time + interval.millis();
                 let window = known.judge(open.candle.open_time, end);
