@@ -71,9 +71,10 @@ pub(crate) fn ask(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program is installed.
-pub(crate) fn installed(program: &str) -> bool {
-    ask(Command::new("sh").args(["-c", r#"command -v "$0""#, program])).is_some()
+/// Where a program is installed, if it is.
+pub(crate) fn which(program: &str) -> Option<String> {
+    let path = ask(Command::new("sh").args(["-c", r#"command -v "$0""#, program]))?;
+    Some(path.trim().to_owned())
 }
 
 fn show(command: &Command) {

@@ -47,13 +47,13 @@ pub(super) fn run() -> Result<Tally> {
 /// The browser to use, installed where this may install it.
 fn prepare() -> Result<String> {
     for program in ["node", "npm"] {
-        if !shell::installed(program) {
+        if shell::which(program).is_none() {
             install(&["nodejs", "npm"])?;
         }
     }
     let found = || {
         let named = std::env::var("CHROMIUM").ok();
-        named.or_else(|| BROWSERS.iter().find(|it| shell::installed(it)).map(|it| (*it).to_owned()))
+        named.or_else(|| BROWSERS.iter().find_map(|it| shell::which(it)))
     };
     if let Some(browser) = found() {
         return Ok(browser);
@@ -69,7 +69,7 @@ fn prepare() -> Result<String> {
 fn install(packages: &[&str]) -> Result<()> {
     let missing = packages.join(" and ");
     let root = shell::ask(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
-    if !root || !shell::installed("apt-get") {
+    if !root || shell::which("apt-get").is_none() {
         bail!("{missing} is not installed");
     }
     shell::run(Command::new("apt-get").args(["update", "-qq"]))?;
