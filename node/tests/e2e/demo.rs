@@ -31,14 +31,20 @@ fn the_demo_runs_from_nothing_and_goes_on_where_it_ended() {
         let klines = http::get_json(&address, &path)?;
         (!klines.as_array()?.is_empty()).then_some(())
     });
+    // However far the first fill has come: the second start goes on with it.
     demo.terminate();
-    contiguous(&store);
     let before = store.count("trades");
 
     let (mut demo, _) = start(folder.path());
     until("more trades in the store", PATIENCE, || {
         demo.check_alive();
         (store.count("trades") > before + 500).then_some(())
+    });
+    until("every hole to be filled", PATIENCE, || {
+        demo.check_alive();
+        let span = "SELECT sum(span) FROM (SELECT max(trade_id) - min(trade_id) + 1 - count(*) \
+             AS span FROM trades GROUP BY symbol)";
+        (store.number(span) == 0).then_some(())
     });
     demo.terminate();
     contiguous(&store);

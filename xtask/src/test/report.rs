@@ -19,6 +19,8 @@ pub(super) struct Tally {
     pub(super) reasons: Vec<String>,
     /// Tests that said that they could not run, of a binary whose result is not counted yet.
     pub(super) unproven: u64,
+    /// Ignored tests, of the same, that are the body of a process which another test starts.
+    pub(super) helpers: u64,
 }
 
 impl Tally {
@@ -27,6 +29,9 @@ impl Tally {
         if let Some((_, reason)) = line.split_once("SKIPPED: ") {
             self.unproven += 1;
             self.reasons.push(reason.to_owned());
+        }
+        if line.contains(" ... ignored, a helper") {
+            self.helpers += 1;
         }
         let Some((_, counts)) = line.split_once("test result: ") else { return };
         for count in counts.split(['.', ';']) {
@@ -41,7 +46,10 @@ impl Tally {
                     self.skipped += unproven;
                 }
                 "failed" => self.failed += number,
-                "ignored" => self.skipped += number,
+                "ignored" => {
+                    let helpers = std::mem::take(&mut self.helpers).min(number);
+                    self.skipped += number - helpers;
+                }
                 _ => {}
             }
         }
@@ -120,6 +128,12 @@ mod tests {
             4,
             1,
         );
+    }
+
+    #[test]
+    fn a_helper_process_is_no_skipped_test() {
+        let result = "test result: ok. 3 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        check(&["test body ... ignored, a helper: run by it", result], 3, 0, 1);
     }
 
     #[test]
