@@ -188,7 +188,7 @@ impl Backfill {
     ) -> Result<(), JobError> {
         let asked = async {
             match task {
-                Task::FirstSight => self.first_sight(symbol, need, entry.target).await,
+                Task::FirstSight => self.first_sight(symbol, need).await,
                 Task::Fill(first, last) => self.fill(symbol, first, last).await,
                 Task::Probe => {
                     let latest = self.history.latest(symbol).await?;
@@ -236,12 +236,13 @@ impl Backfill {
 
     /// Decides where the record of a symbol begins: with the longest candle under way whose
     /// beginning is within reach; fetches the first trades from there on.
-    async fn first_sight(
-        &self,
-        symbol: &Symbol,
-        need: &Need,
-        _target: i64,
-    ) -> Result<Answer, HistoryError> {
+    async fn first_sight(&self, symbol: &Symbol, need: &Need) -> Result<Answer, HistoryError> {
+        if self.first_sight_trades_max == 0
+            && let Some(first) = need.first
+        {
+            let floor = fts_proto::control::floor(symbol, first);
+            return Ok(Answer { target: None, records: vec![(Source::Control, floor)] });
+        }
         let Some(latest) = self.history.latest(symbol).await? else {
             return Ok(Answer::default());
         };

@@ -106,6 +106,8 @@ fn start_node(folder: &Path, exchange: &str) -> Result<(Process, String)> {
     command.args(["--set", &format!("binance.stream_url=ws://{exchange}")]);
     command.args(["--set", &format!("binance.rest_url=http://{exchange}")]);
     command.args(["--set", &format!("symbols={}", serde_json::to_string(&symbols)?)]);
+    // A steady stream is measured, not the filling of a past of millions of trades.
+    command.args(["--set", "backfill.first_sight_trades_max=0"]);
     Ok((Process::start("node", folder, &mut command)?, http))
 }
 
