@@ -70,6 +70,12 @@ impl Hub {
         let _ = subscribed.wait_for(|yes| *yes).await;
     }
 
+    /// Cuts off every connection that listens to anything.
+    pub(crate) fn cut_all(&self) {
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        lists.iter().flatten().for_each(|outbox| outbox.cut());
+    }
+
     /// Starts a burst of frames.
     pub(crate) fn burst(&self) -> Burst<'_> {
         let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);

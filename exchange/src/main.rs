@@ -1,115 +1,150 @@
-//! `fts-exchange`: a simulated Binance, from a recording or from a seed.
+//! `fts-exchange`: a simulated Binance on one port, from a tape or from a seed.
 
+use anyhow::Context as _;
+use clap::Parser;
+use fts_exchange::{
+    Config, Exchange, SeededConfig, Source, Speed, Start, StartError, TapeConfig, WEIGHT_LIMIT,
+    realistic_symbols,
+};
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-use clap::Parser;
-use fts_exchange::{
-    Config, Exchange, SeededConfig, Source, Speed, Start, TapeConfig, WEIGHT_LIMIT,
-    realistic_symbols,
-};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
-/// A simulated Binance: streams and REST on one port, from a recording or from a seed.
+/// What was given is wrong.
+const BAD_INPUT: u8 = 2;
+
+/// What shapes a seeded market, and makes no sense with a tape.
+const SEEDED: [&str; 4] = ["seed", "symbols", "rate", "epoch_ms"];
+
+/// A simulated Binance: streams and REST on one port, from a recorded tape or a seeded market.
 #[derive(Debug, Parser)]
-#[command(name = "fts-exchange", version)]
-struct Cli {
+#[command(version)]
+struct Arguments {
     /// Where to listen; port 0 takes any that is free.
-    #[arg(long, default_value = "127.0.0.1:9443")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9443")]
     listen: SocketAddr,
-    /// A recording to play: gzip, a line a frame, `<receive time, ns> <json>`. Several are one market.
-    #[arg(long, value_name = "FILE")]
+    /// Play this recording (gzip; lines `<receive time in ns> <json>`); repeat it for several files,
+    /// which become one market.
+    #[arg(long, value_name = "FILE", conflicts_with_all = SEEDED)]
     tape: Vec<PathBuf>,
-    /// How fast a recording is played: a number of times, or max.
-    #[arg(long, default_value = "1", requires = "tape", value_parser = speed)]
-    speed: Speed,
-    /// When a recording begins: with the first subscriber (250 ms later, so that others can join
-    /// it), or now.
-    #[arg(long, default_value = "first", requires = "tape", value_parser = start)]
-    start: Start,
-    /// What a made-up market grows from.
-    #[arg(long, default_value_t = 1, conflicts_with = "tape")]
-    seed: u64,
-    /// Names separated by commas, the most liquid first; or how many.
-    #[arg(long, default_value = "BTCUSDT,ETHUSDT", conflicts_with = "tape")]
-    symbols: String,
-    /// Messages a second of all symbols together.
-    #[arg(long, default_value_t = 100.0, conflicts_with = "tape")]
-    rate: f64,
-    /// When the market began, ms UTC, a whole minute; 15 minutes ago if not given.
-    #[arg(long, conflicts_with = "tape")]
+    /// Play so many times as fast as recorded, or `max`: as fast as the subscribers take it [1].
+    #[arg(long, value_name = "N|max", requires = "tape", conflicts_with_all = SEEDED, value_parser = speed)]
+    speed: Option<Speed>,
+    /// Begin with the `first` subscriber (250 ms after it, so that others can join), or `now` [first].
+    #[arg(long, value_name = "now|first", requires = "tape", conflicts_with_all = SEEDED, value_parser = start)]
+    start: Option<Start>,
+    /// Make a market up from this seed [1].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Its symbols: a list such as BTCUSDT,ETHUSDT, or how many [10].
+    #[arg(long, value_name = "LIST|COUNT")]
+    symbols: Option<String>,
+    /// Its messages a second over all symbols: trades, book tickers and tickers [500].
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// When it began, ms UTC, a whole minute; nothing is older [15 minutes ago].
+    #[arg(long, value_name = "MS")]
     epoch_ms: Option<i64>,
     /// Request weight that an address may use in a minute.
-    #[arg(long, default_value_t = WEIGHT_LIMIT)]
+    #[arg(long, value_name = "N", default_value_t = WEIGHT_LIMIT)]
     weight_limit: u32,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let start = error.downcast_ref::<StartError>();
+            match start.is_some_and(StartError::is_bad_input) {
+                true => ExitCode::from(BAD_INPUT),
+                false => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let starting = Exchange::start(arguments.config());
+    let exchange = tokio::select! {
+        started = starting => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let addr = exchange.addr();
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening on ws://{addr} and http://{addr}")
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")?;
+    tokio::select! {
+        () = announce_end(&exchange) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    exchange.stop().await;
+    Ok(())
+}
+
+/// Says when the tape has ended; never returns: REST and pings go on.
+async fn announce_end(exchange: &Exchange) {
+    let frames = exchange.tape_ended().await;
+    eprintln!("the tape has ended: {frames} frames were played");
+    std::future::pending().await
+}
+
+impl Arguments {
+    fn config(self) -> Config {
+        let source = if self.tape.is_empty() {
+            Source::Seeded(SeededConfig {
+                seed: self.seed.unwrap_or(1),
+                symbols: symbols(self.symbols.as_deref().unwrap_or("10")),
+                rate: self.rate.unwrap_or(500.0),
+                epoch_ms: self.epoch_ms,
+            })
+        } else {
+            Source::Tape(TapeConfig {
+                files: self.tape,
+                speed: self.speed.unwrap_or(Speed::Times(1.0)),
+                start: self.start.unwrap_or(Start::First),
+            })
+        };
+        Config { listen: self.listen, weight_limit: self.weight_limit, ..Config::new(source) }
+    }
+}
+
+/// A count, or names with commas between them.
+fn symbols(text: &str) -> Vec<String> {
+    match text.parse::<u16>() {
+        Ok(count) => realistic_symbols(usize::from(count)),
+        Err(_) => text.split(',').map(|name| name.trim().to_owned()).collect(),
+    }
 }
 
 fn speed(text: &str) -> Result<Speed, String> {
     if text == "max" {
         return Ok(Speed::Max);
     }
-    let times = text.parse::<f64>().ok().filter(|it| it.is_finite() && *it > 0.0);
-    times.map(Speed::Times).ok_or_else(|| "give a positive number, or max".to_owned())
+    match text.parse::<f64>() {
+        Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+        _ => Err("give a positive number such as 1 or 20, or max".to_owned()),
+    }
 }
 
 fn start(text: &str) -> Result<Start, String> {
     match text {
-        "first" => Ok(Start::First),
         "now" => Ok(Start::Now),
-        _ => Err("give first or now".to_owned()),
+        "first" => Ok(Start::First),
+        _ => Err("give now or first".to_owned()),
     }
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, error)) => {
-            tracing::error!("{error}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "whoever started it waits for this line")]
-async fn run(cli: Cli) -> Result<(), (u8, String)> {
-    let failed = |error: std::io::Error| (1, error.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let source = if cli.tape.is_empty() {
-        let symbols = match cli.symbols.parse::<usize>() {
-            Ok(count) => realistic_symbols(count),
-            Err(_) => cli.symbols.split(',').map(|name| name.trim().to_uppercase()).collect(),
-        };
-        let (seed, rate, epoch_ms) = (cli.seed, cli.rate, cli.epoch_ms);
-        Source::Seeded(SeededConfig { seed, symbols, rate, epoch_ms })
-    } else {
-        Source::Tape(TapeConfig { files: cli.tape, speed: cli.speed, start: cli.start })
-    };
-    let is_tape = matches!(source, Source::Tape(_));
-    let config =
-        Config { listen: cli.listen, weight_limit: cli.weight_limit, ..Config::new(source) };
-    let exchange = Exchange::start(config)
-        .await
-        .map_err(|error| (if error.is_bad_input() { 2 } else { 1 }, error.to_string()))?;
-    let addr = exchange.addr();
-    println!("listening on ws://{addr} and http://{addr}");
-    let mut has_ended = !is_tape;
-    loop {
-        tokio::select! {
-            frames = exchange.tape_ended(), if !has_ended => {
-                has_ended = true;
-                tracing::info!(frames, "the tape has ended; REST and pings go on");
-            }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        }
-    }
-    exchange.stop().await;
-    Ok(())
 }

@@ -1,102 +1,91 @@
-//! A market made up from a seed: a pure function with random access.
+//! The market that grows from a seed: a pure function with random access.
 //!
-//! Every minute of a symbol has a fixed number of trades and of changes of the book, so ids say
-//! which minute they are in, and any minute can be generated without the ones before. History of
-//! any age costs no memory, and an exchange that is started again goes on with the same trades.
+//! Nothing of it is kept but summaries of minutes (bounded): a trade of last week is generated when
+//! it is asked for, and an exchange that is started again goes on where the first one ended.
 
+pub(crate) mod cache;
 pub(crate) mod live;
-mod minute;
 pub(crate) mod names;
-mod noise;
+pub(crate) mod noise;
+pub(crate) mod plan;
+pub(crate) mod second;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use fts_core::time::Clock;
-
-use self::minute::{Event, MINUTE_MS, Minute, Spec, signed};
-use self::noise::{hash, hash_text};
+use self::cache::Cache;
+use self::plan::SECONDS_PER_MINUTE;
+use self::second::Line;
+use super::{AggTrade, Bar, Market, Quote, Symbol, Trade};
 use crate::config::{SeededConfig, StartError};
-use crate::market::{AggTrade, Bar, Market, Quote, Symbol, Trade};
+use fts_core::time::Clock;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-/// A market begins so long before the exchange's start, unless it is told when.
-const PAST_MS: i64 = 15 * MINUTE_MS;
-/// Ids are beyond 32 bits, as on the real exchange.
-const ID_BASE: u64 = 3_000_000_000;
-/// Bars that are kept; beyond it they are made anew.
-const BARS_MAX: usize = 200_000;
-const HOUR: u64 = 60;
+const MINUTE_MS: i64 = 60_000;
+/// How long the market has been there if nobody says.
+const AGE_MS: i64 = 15 * MINUTE_MS;
+const SYMBOLS_MAX: usize = 5_000;
+const RATE_MAX: f64 = 5e6;
 
-/// A market made up from a seed.
+/// A seeded market.
 pub(crate) struct Seeded {
-    specs: Vec<Spec>,
     symbols: Vec<Symbol>,
+    pub(crate) lines: Vec<Line>,
+    caches: Vec<Cache>,
     epoch: i64,
     clock: Arc<dyn Clock>,
-    cache: Mutex<Cache>,
-    minutes_max: usize,
+    /// The latest time that was ever told: a clock that is set back does not unmake trades.
+    latest: AtomicI64,
 }
 
-/// What was generated; all of it can be generated again.
-#[derive(Default)]
-struct Cache {
-    minutes: HashMap<(usize, u64), Arc<Minute>>,
-    /// By symbol, first minute and number of minutes.
-    bars: HashMap<(usize, u64, u64), Option<Bar>>,
+impl std::fmt::Debug for Seeded {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Seeded")
+            .field("symbols", &self.symbols.len())
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Seeded {
-    /// Checks the configuration; generates nothing.
     pub(crate) fn new(config: &SeededConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let value = |key, value: String, reason| StartError::Value { key, value, reason };
-        if !(config.rate.is_finite() && config.rate > 0.0) {
-            let reason = "give messages a second, above 0";
-            return Err(value("rate", config.rate.to_string(), reason));
+        let bad = |key, value: String, reason| Err(StartError::Value { key, value, reason });
+        let count = config.symbols.len();
+        if !(1..=SYMBOLS_MAX).contains(&count) {
+            return bad("symbols", count.to_string(), "give between 1 and 5000 symbols");
         }
-        if config.symbols.is_empty() {
-            return Err(value("symbols", String::new(), "name at least one, or give a number"));
+        if !(config.rate > 0.0 && config.rate <= RATE_MAX) {
+            let reason = "give a positive number of messages a second, at most 5 million";
+            return bad("rate", config.rate.to_string(), reason);
         }
         let now = clock.now().millis();
-        let epoch = config.epoch_ms.unwrap_or(now - PAST_MS);
-        if config.epoch_ms.is_some() && epoch.rem_euclid(MINUTE_MS) != 0 {
-            return Err(value("epoch-ms", epoch.to_string(), "give a whole minute in ms UTC"));
+        let epoch = config.epoch_ms.unwrap_or((now - AGE_MS).div_euclid(MINUTE_MS) * MINUTE_MS);
+        if epoch % MINUTE_MS != 0 || epoch < 0 || epoch > now {
+            let reason = "give a whole minute of the past, in ms UTC";
+            return bad("epoch_ms", epoch.to_string(), reason);
         }
-        if epoch > now {
-            return Err(value("epoch-ms", epoch.to_string(), "it lies in the future"));
-        }
-        let mut specs: Vec<Spec> = Vec::new();
-        let shares: f64 = (0..config.symbols.len()).map(share).sum();
-        for (place, name) in config.symbols.iter().enumerate() {
-            let refuse =
-                |reason: &str| StartError::Symbol { name: name.clone(), reason: reason.to_owned() };
-            if fts_core::market::Symbol::new(name).map(|it| it.as_str() != name) != Ok(false) {
-                return Err(refuse("write it as the exchange does, such as BTCUSDT"));
+        let mut seen = HashSet::new();
+        let mut lines = Vec::with_capacity(count);
+        for (name, rate) in config.symbols.iter().zip(rates(config.rate, count)) {
+            let refuse = |reason| StartError::Symbol { name: name.clone(), reason };
+            if !seen.insert(name) {
+                return Err(refuse("it is given twice: leave one out".to_owned()));
             }
-            if specs.iter().any(|spec| spec.symbol.name == *name) {
-                return Err(refuse("it is named twice"));
-            }
-            // One message a second is the ticker.
-            let messages = ((config.rate - float(config.symbols.len())).max(1.0) * share(place)
-                / shares
-                * 60.0)
-                .max(7.0);
-            let trades = whole(messages / 3.5).max(2);
-            let (symbol, price) = names::describe(name);
-            let salt = hash(&[config.seed, hash_text(name)]);
-            specs.push(Spec {
-                symbol,
-                salt,
-                price,
-                trades,
-                quotes: whole(messages - messages / 3.5).max(5),
-                first_trade_id: ID_BASE + salt % 1_000_000_000,
-                first_update_id: 10 * ID_BASE + hash(&[salt, 9]) % 10_000_000_000,
-            });
+            let listing = names::listing(name).map_err(refuse)?;
+            let seed = name
+                .bytes()
+                .fold(noise::hash(config.seed, 0), |seed, byte| noise::hash(seed, u64::from(byte)));
+            lines.push(Line::new(seed, listing, rate, epoch));
         }
-        let symbols: Vec<Symbol> = specs.iter().map(|spec| spec.symbol.clone()).collect();
-        let minutes_max = symbols.len() * 3 + 64;
-        let epoch = epoch - epoch.rem_euclid(MINUTE_MS);
-        Ok(Self { specs, symbols, epoch, clock, cache: Mutex::default(), minutes_max })
+        let market = Self {
+            symbols: lines.iter().map(|line| line.listing.symbol.clone()).collect(),
+            caches: lines.iter().map(|_| Cache::default()).collect(),
+            lines,
+            epoch,
+            clock,
+            latest: AtomicI64::new(epoch),
+        };
+        market.warm_up();
+        Ok(market)
     }
 
     /// When the market began, ms UTC.
@@ -104,74 +93,103 @@ impl Seeded {
         self.epoch
     }
 
-    /// The number of the minute that `time` falls into; the first one for all before.
-    fn minute_of(&self, time: i64) -> u64 {
-        u64::try_from((time - self.epoch).div_euclid(MINUTE_MS)).unwrap_or(0)
-    }
-
-    fn start_of(&self, minute: u64) -> i64 {
-        self.epoch.saturating_add(signed(minute).saturating_mul(MINUTE_MS))
-    }
-
-    /// The events of a minute, whether they have happened or not.
-    fn minute(&self, symbol: usize, index: u64) -> Option<Arc<Minute>> {
-        let spec = self.specs.get(symbol)?;
-        if let Some(minute) = self.cache().minutes.get(&(symbol, index)) {
-            return Some(Arc::clone(minute));
-        }
-        let minute = Arc::new(Minute::generate(spec, self.epoch, index));
-        let mut cache = self.cache();
-        if cache.minutes.len() >= self.minutes_max {
-            let oldest_kept = self.minute_of(self.now()).saturating_sub(1);
-            cache.minutes.retain(|(_, minute), _| *minute >= oldest_kept);
-            if cache.minutes.len() >= self.minutes_max {
-                cache.minutes.clear();
+    /// Fills the caches for the last day, all cores at work: the first ticker needs them.
+    fn warm_up(&self) {
+        let now = self.now();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for worker in 0..threads {
+                scope.spawn(move || {
+                    for symbol in (worker..self.lines.len()).step_by(threads) {
+                        let _ = self.fold(symbol, now - crate::ticker::WINDOW_MS, now);
+                    }
+                });
             }
-        }
-        cache.minutes.insert((symbol, index), Arc::clone(&minute));
-        Some(minute)
+        });
     }
 
-    /// The trades of `count` whole, past minutes, folded.
-    fn bar(&self, symbol: usize, first: u64, count: u64) -> Option<Bar> {
-        if let Some(bar) = self.cache().bars.get(&(symbol, first, count)) {
-            return *bar;
+    /// Seconds since the epoch.
+    fn second_of(&self, time: i64) -> u64 {
+        u64::try_from((time - self.epoch).div_euclid(1000)).unwrap_or(0)
+    }
+
+    /// The first millisecond after what is to be seen at this moment.
+    fn visible_until(&self) -> i64 {
+        self.now() + 1
+    }
+
+    /// The takers with a trade time of `from` until before `to`.
+    fn takes(
+        &self,
+        symbol: usize,
+        from: i64,
+        to: i64,
+        mut visit: impl FnMut(&second::Take) -> bool,
+    ) {
+        let Some(line) = self.lines.get(symbol) else { return };
+        let from = from.max(self.epoch);
+        if from >= to {
+            return;
         }
-        let mut bar = None;
-        if count == 1 {
-            let start = self.start_of(first);
-            bar = self.minute(symbol, first)?.fold(start, start + MINUTE_MS);
-        } else {
-            for minute in first..first + count {
-                if let Some(next) = self.bar(symbol, minute, 1) {
-                    Bar::join(&mut bar, &next);
+        let (mut second, last) = (self.second_of(from), self.second_of(to - 1));
+        let mut minute = line.activity.minute(second / SECONDS_PER_MINUTE);
+        let mut go_on = true;
+        while second <= last && go_on {
+            if minute.minute != second / SECONDS_PER_MINUTE {
+                minute = line.activity.minute(second / SECONDS_PER_MINUTE);
+            }
+            line.second(&minute, second % SECONDS_PER_MINUTE).takes(|take| {
+                if go_on && (from..to).contains(&take.agg.time) {
+                    go_on = visit(take);
                 }
-            }
+            });
+            second += 1;
         }
-        let mut cache = self.cache();
-        if cache.bars.len() >= BARS_MAX {
-            cache.bars.clear();
-        }
-        cache.bars.insert((symbol, first, count), bar);
-        bar
     }
 
-    /// How many trades have happened before `time`, and by now.
-    fn count_before(&self, symbol: usize, time: i64) -> u64 {
-        let Some(spec) = self.specs.get(symbol) else { return 0 };
-        let time = time.min(self.now() + 1);
-        if time <= self.epoch {
-            return 0;
-        }
-        let index = self.minute_of(time);
-        let Some(minute) = self.minute(symbol, index) else { return 0 };
-        let within = minute.trades().take_while(|trade| trade.time < time).count();
-        index * spec.trades + within as u64
+    /// How many trades and aggregate trades happen before `time`.
+    fn counts_before(&self, symbol: usize, time: i64) -> plan::Counts {
+        let Some(line) = self.lines.get(symbol) else { return plan::Counts::default() };
+        let time = time.max(self.epoch);
+        let second = self.second_of(time);
+        let minute = line.activity.minute(second / SECONDS_PER_MINUTE);
+        let (mut counts, _) = minute.second(second % SECONDS_PER_MINUTE);
+        let start = self.epoch + i64::try_from(second).unwrap_or(0) * 1000;
+        self.takes(symbol, start, time, |take| {
+            counts.aggs += 1;
+            counts.trades += take.trades.len() as u64;
+            true
+        });
+        counts
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    fn collect_trades(&self, symbol: usize, from: i64, first: u64, limit: usize) -> Vec<Trade> {
+        let mut found = Vec::new();
+        self.takes(symbol, from, self.visible_until(), |take| {
+            found.extend(take.trades.iter().filter(|trade| trade.id >= first));
+            found.len() < limit
+        });
+        found.truncate(limit);
+        found
     }
+}
+
+/// Trades and book updates a second of each symbol: shares fall off as 1/rank (a little flatter at
+/// the top), and the tickers, at most one a second for a symbol that moves, count in.
+fn rates(total: f64, symbols: usize) -> Vec<f64> {
+    let shares: Vec<f64> = (0..symbols).map(|rank| 1.0 / (rank as f64 + 1.5)).collect();
+    let sum: f64 = shares.iter().sum();
+    let (mut low, mut high) = (0.0, total);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        let messages: f64 = shares
+            .iter()
+            .map(|share| middle * share / sum)
+            .map(|rate| rate + rate / (rate + 1.0))
+            .sum();
+        if messages < total { low = middle } else { high = middle }
+    }
+    shares.iter().map(|share| low * share / sum).collect()
 }
 
 impl Market for Seeded {
@@ -180,136 +198,137 @@ impl Market for Seeded {
     }
 
     fn now(&self) -> i64 {
-        self.clock.now().millis()
+        let now = self.clock.now().millis();
+        self.latest.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     fn begin(&self, symbol: usize) -> Option<i64> {
-        let now = self.now();
-        let minute = self.minute(symbol, 0)?;
-        minute.trades().next().map(|trade| trade.time).filter(|time| *time <= now)
+        let mut begin = None;
+        self.takes(symbol, self.epoch, self.visible_until(), |take| {
+            begin = Some(take.agg.time);
+            false
+        });
+        begin
     }
 
     fn trades_from(&self, symbol: usize, id: u64, limit: usize) -> Vec<Trade> {
-        let Some(spec) = self.specs.get(symbol) else { return Vec::new() };
-        let now = self.now();
-        let id = id.max(spec.first_trade_id);
-        let first = (id - spec.first_trade_id) / spec.trades;
-        let mut found = Vec::new();
-        for index in first..=self.minute_of(now) {
-            let Some(minute) = self.minute(symbol, index) else { break };
-            let known = minute.trades().filter(|it| it.id >= id && it.time <= now);
-            found.extend(known.take(limit - found.len()));
-            if found.len() >= limit {
-                break;
-            }
+        let Some(line) = self.lines.get(symbol) else { return Vec::new() };
+        let index = line.trade_index(id);
+        if index >= self.counts_before(symbol, self.visible_until()).trades {
+            return Vec::new();
         }
-        found
+        let minute = line.activity.minute_of_trade(index);
+        let second = minute.find(|counts| counts.trades, index);
+        let start = minute.minute * SECONDS_PER_MINUTE + second;
+        let start = self.epoch + i64::try_from(start).unwrap_or(0) * 1000;
+        self.collect_trades(symbol, start, id, limit)
     }
 
     fn trades_last(&self, symbol: usize, limit: usize) -> Vec<Trade> {
-        let Some(spec) = self.specs.get(symbol) else { return Vec::new() };
-        let count = self.count_before(symbol, i64::MAX);
+        let Some(line) = self.lines.get(symbol) else { return Vec::new() };
+        let count = self.counts_before(symbol, self.visible_until()).trades;
         let first = count.saturating_sub(limit as u64);
-        let mut trades = self.trades_from(symbol, spec.first_trade_id + first, limit);
-        trades.truncate(usize::try_from(count - first).unwrap_or(limit));
-        trades
+        let mut found = self.trades_from(symbol, line.trade_id(first), limit);
+        found.retain(|trade| trade.id < line.trade_id(count));
+        found
     }
 
     fn trade_before(&self, symbol: usize, time: i64) -> Option<Trade> {
-        let spec = self.specs.get(symbol)?;
-        let count = self.count_before(symbol, time);
-        let id = spec.first_trade_id + count.checked_sub(1)?;
+        let count = self.counts_before(symbol, time.min(self.visible_until())).trades;
+        let line = self.lines.get(symbol)?;
+        let id = line.trade_id(count.checked_sub(1)?);
         self.trades_from(symbol, id, 1).first().copied()
     }
 
     fn aggs_from(&self, symbol: usize, id: u64, limit: usize) -> Vec<AggTrade> {
-        let Some(spec) = self.specs.get(symbol) else { return Vec::new() };
-        let from = spec.first_trade_id + id.saturating_sub(AGG_ID_BASE);
-        self.trades_from(symbol, from, limit).iter().map(|it| agg(spec, it)).collect()
+        let Some(line) = self.lines.get(symbol) else { return Vec::new() };
+        let index = line.agg_index(id);
+        let until = self.visible_until();
+        if index >= self.counts_before(symbol, until).aggs {
+            return Vec::new();
+        }
+        let minute = line.activity.minute_of_agg(index);
+        let second = minute.find(|counts| counts.aggs, index);
+        let start = minute.minute * SECONDS_PER_MINUTE + second;
+        let start = self.epoch + i64::try_from(start).unwrap_or(0) * 1000;
+        let mut found = Vec::new();
+        self.takes(symbol, start, until, |take| {
+            if take.agg.id >= id {
+                found.push(take.agg);
+            }
+            found.len() < limit
+        });
+        found
     }
 
     fn agg_at(&self, symbol: usize, time: i64) -> u64 {
-        AGG_ID_BASE + self.count_before(symbol, time)
+        let count = self.counts_before(symbol, time.min(self.visible_until())).aggs;
+        self.lines.get(symbol).map_or(0, |line| line.agg_id(count))
     }
 
     fn fold(&self, symbol: usize, from: i64, to: i64) -> Option<Bar> {
-        let (from, to) = (from.max(self.epoch), to.min(self.now() + 1));
-        let mut bar = None;
+        let (line, cache) = (self.lines.get(symbol)?, self.caches.get(symbol)?);
+        let (from, to) = (from.max(self.epoch), to.min(self.visible_until()));
+        let mut folded = None;
         let mut at = from;
         while at < to {
-            let index = self.minute_of(at);
-            let start = self.start_of(index);
-            let hour_ends = self.start_of(index + HOUR) <= to;
-            let next = if at == start && index.is_multiple_of(HOUR) && hour_ends {
-                at = self.start_of(index + HOUR);
-                self.bar(symbol, index, HOUR)
-            } else if at == start && start + MINUTE_MS <= to {
-                at = start + MINUTE_MS;
-                self.bar(symbol, index, 1)
+            let start_of_minute = at - (at - self.epoch) % MINUTE_MS;
+            let start_of_second = at - (at - self.epoch) % 1000;
+            let second = self.second_of(at);
+            let minute = second / SECONDS_PER_MINUTE;
+            let (bar, end) = if at == start_of_minute && at + MINUTE_MS <= to {
+                let minutes = (to - at) / MINUTE_MS;
+                let range = minute..minute + u64::try_from(minutes).unwrap_or(1);
+                (cache.minutes(line, range), at + minutes * MINUTE_MS)
+            } else if at == start_of_second && at + 1000 <= to {
+                (cache.second(line, minute, second % SECONDS_PER_MINUTE), at + 1000)
             } else {
-                let end = to.min(start + MINUTE_MS);
-                let part = self.minute(symbol, index)?.fold(at, end);
-                at = end;
-                part
+                let end = to.min(start_of_second + 1000);
+                let mut bar = None;
+                self.takes(symbol, at, end, |take| {
+                    for trade in &take.trades {
+                        Bar::join(&mut bar, &Bar::of(trade));
+                    }
+                    true
+                });
+                (bar, end)
             };
-            if let Some(next) = next {
-                Bar::join(&mut bar, &next);
+            if let Some(bar) = bar {
+                Bar::join(&mut folded, &bar);
             }
+            at = end;
         }
-        bar
+        folded
     }
 
     fn quote(&self, symbol: usize) -> Option<Quote> {
+        let line = self.lines.get(symbol)?;
         let now = self.now();
-        let latest = |index: u64| {
-            let minute = self.minute(symbol, index)?;
-            minute.events.iter().rev().find_map(|event| match event {
-                Event::Quote(time, quote) if *time <= now => Some(*quote),
-                _ => None,
-            })
+        let count_until = |second: u64| {
+            let minute = line.activity.minute(second / SECONDS_PER_MINUTE);
+            (minute.second(second % SECONDS_PER_MINUTE), minute)
         };
-        let index = self.minute_of(now);
-        latest(index).or_else(|| latest(index.checked_sub(1)?))
+        let mut second = self.second_of(now);
+        loop {
+            let ((before, after), minute) = count_until(second);
+            if after.updates == 0 {
+                return None;
+            }
+            if after.updates > before.updates {
+                let second = line.second(&minute, second % SECONDS_PER_MINUTE);
+                let published =
+                    (0..second.updates).take_while(|n| second.update_time(*n) <= now).count();
+                if let Some(last) = (published as u64).checked_sub(1) {
+                    return Some(second.quote(last));
+                }
+            }
+            second = second.checked_sub(1)?;
+        }
     }
 
     fn all_trades(&self, symbol: usize) -> Vec<Trade> {
-        self.trades_from(symbol, 0, usize::MAX)
+        self.collect_trades(symbol, self.epoch, 0, usize::MAX)
     }
-}
-
-/// The first aggregate trade's id.
-const AGG_ID_BASE: u64 = ID_BASE;
-
-/// Every trade is an aggregate of its own.
-fn agg(spec: &Spec, trade: &Trade) -> AggTrade {
-    AggTrade {
-        id: AGG_ID_BASE + trade.id - spec.first_trade_id,
-        price: trade.price,
-        quantity: trade.quantity,
-        first_id: trade.id,
-        last_id: trade.id,
-        time: trade.time,
-        buyer_is_maker: trade.buyer_is_maker,
-    }
-}
-
-/// How much of the activity falls to the symbol at this place.
-fn share(place: usize) -> f64 {
-    1.0 / (float(place) + 1.0).powf(0.8)
-}
-
-fn float(value: usize) -> f64 {
-    f64::from(u32::try_from(value).unwrap_or(u32::MAX))
-}
-
-fn whole(value: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive number of messages a minute"
-    )]
-    let rounded = value.round() as u64;
-    rounded
 }
 
 #[cfg(test)]

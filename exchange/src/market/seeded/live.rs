@@ -1,173 +1,215 @@
-//! Sends what happens on a made-up market as it happens.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! A seeded market as it happens: every event is sent when its time has come.
 
 use super::Seeded;
-use super::minute::{Event, Minute};
+use super::plan::SECONDS_PER_MINUTE;
 use crate::hub::{Burst, Hub};
 use crate::interval::Interval;
-use crate::market::Market;
+use crate::market::{AggTrade, Market, Quote, Trade};
 use crate::streams::{self, KINDS, Kind, Kline};
 use crate::ticker::Ticker;
+use fts_core::decimal::Decimal;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
-/// What is due is sent so often: a stream is late by no more than this.
+/// Events are sent in bursts this far apart.
 const TICK: Duration = Duration::from_millis(5);
-const SECOND_MS: i64 = 1_000;
+/// What a second adds up to is sent this long after it, when all its trades have been.
+const SUMMARY_LAG_MS: i64 = 10;
+/// Candles longer than a second are sent every so many seconds.
+const KLINE_EVERY_S: i64 = 2;
+/// A machine that slept longer than this has lost its connections, as it would in the world.
+const ASLEEP_MS: i64 = 10_000;
 
-/// Where a symbol's streams stand.
-struct Cursor {
-    index: u64,
-    minute: Arc<Minute>,
-    /// The next event of the minute.
-    next: usize,
-    ticker_at: i64,
-    /// By interval: the open time of the candle last told of, and when the next word is due.
-    klines: Vec<(i64, i64)>,
+/// Something to be sent.
+#[derive(Debug)]
+enum Event {
+    Quote(Quote),
+    Trade(Trade),
+    Agg(AggTrade),
 }
 
-/// Sends for ever.
+/// An event and when it is due (its event time), ms UTC.
+#[derive(Debug)]
+struct Due {
+    at: i64,
+    event: Event,
+}
+
+/// Sends the market, for ever.
 pub(crate) async fn run(market: Arc<Seeded>, hub: Arc<Hub>) {
-    let now = market.now();
-    let mut cursors: Vec<Cursor> =
-        (0..market.symbols().len()).filter_map(|symbol| cursor(&market, symbol, now)).collect();
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut ahead = (0..cursors.len()).cycle();
-    let mut buffer = Vec::with_capacity(512);
+    let mut live = Live::new(&market);
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        let now = market.now();
-        {
-            let mut burst = hub.burst();
-            for (symbol, cursor) in cursors.iter_mut().enumerate() {
-                send_events(&market, symbol, cursor, now, &mut burst, &mut buffer);
-                send_ticker(&market, symbol, cursor, now, &mut burst, &mut buffer);
-                send_klines(&market, symbol, cursor, now, &mut burst, &mut buffer);
-            }
-        }
-        // Minutes are made ahead of time, one symbol a tick, so that none of them holds up a tick.
-        if let Some(symbol) = ahead.next()
-            && let Some(cursor) = cursors.get(symbol)
-        {
-            drop(market.minute(symbol, cursor.index + 1));
-        }
+        ticks.tick().await;
+        live.catch_up(&market, &hub);
     }
 }
 
-fn cursor(market: &Seeded, symbol: usize, now: i64) -> Option<Cursor> {
-    let index = market.minute_of(now);
-    let minute = market.minute(symbol, index)?;
-    let next = minute.events.partition_point(|event| event.time() <= now);
-    // Tickers of different symbols come at different times of the second.
-    let ticker_at = now + i64::try_from(symbol * 37 % 1_000).unwrap_or(0);
-    let klines = Interval::ALL.iter().map(|interval| (interval.open_of(now), now)).collect();
-    Some(Cursor { index, minute, next, ticker_at, klines })
+#[derive(Debug)]
+struct Live {
+    /// The next second to be generated, since the epoch.
+    second: u64,
+    /// What is generated and not yet sent, for each symbol.
+    pending: Vec<VecDeque<Due>>,
+    /// The next boundary of a second to be summed up, ms UTC.
+    boundary: i64,
+    scratch: Vec<u8>,
 }
 
-fn send_events(
-    market: &Seeded,
-    symbol: usize,
-    cursor: &mut Cursor,
-    now: i64,
-    burst: &mut Burst<'_>,
-    buffer: &mut Vec<u8>,
-) {
-    let Some(spec) = market.specs.get(symbol) else { return };
-    let name = spec.symbol.name.as_str();
-    let stream = |kind: Kind| symbol * KINDS + kind.position();
-    loop {
-        let Some(event) = cursor.minute.events.get(cursor.next) else {
-            if market.start_of(cursor.index + 1) > now {
-                return;
-            }
-            let Some(minute) = market.minute(symbol, cursor.index + 1) else { return };
-            (cursor.index, cursor.minute, cursor.next) = (cursor.index + 1, minute, 0);
-            continue;
-        };
-        if event.time() > now {
+impl Live {
+    fn new(market: &Seeded) -> Self {
+        let second = market.second_of(market.now()) + 1;
+        Self {
+            second,
+            pending: market.lines.iter().map(|_| VecDeque::new()).collect(),
+            boundary: time_of(market, second + 1),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Sends all that is due.
+    fn catch_up(&mut self, market: &Seeded, hub: &Hub) {
+        let now = market.now();
+        if now - time_of(market, self.second) > ASLEEP_MS {
+            tracing::warn!("the machine was asleep: the connections are cut off");
+            hub.cut_all();
+            *self = Self::new(market);
             return;
         }
-        cursor.next += 1;
-        match event {
-            Event::Quote(_, quote) => {
-                if burst.is_wanted(stream(Kind::BookTicker)) {
-                    buffer.clear();
-                    streams::book_ticker(buffer, name, quote);
-                    burst.send(stream(Kind::BookTicker), buffer);
+        let mut burst = hub.burst();
+        while time_of(market, self.second) <= now {
+            self.generate(market, &burst);
+            self.second += 1;
+        }
+        self.send(market, &mut burst, now);
+        while self.boundary + SUMMARY_LAG_MS <= now {
+            self.sum_up(market, &mut burst);
+            self.boundary += 1000;
+        }
+    }
+
+    fn generate(&mut self, market: &Seeded, burst: &Burst<'_>) {
+        for ((symbol, line), pending) in market.lines.iter().enumerate().zip(&mut self.pending) {
+            let wanted = [Kind::Trade, Kind::AggTrade, Kind::BookTicker];
+            if !wanted.iter().any(|kind| burst.is_wanted(stream(symbol, *kind))) {
+                continue;
+            }
+            let minute = line.activity.minute(self.second / SECONDS_PER_MINUTE);
+            let second = line.second(&minute, self.second % SECONDS_PER_MINUTE);
+            let mut update = 0;
+            second.takes(|take| {
+                while update < second.updates && second.update_time(update) <= take.agg.time {
+                    pending.push_back(quote(&second, update));
+                    update += 1;
+                }
+                let at = take.agg.time + take.lag;
+                let trades =
+                    take.trades.iter().map(|trade| Due { at, event: Event::Trade(*trade) });
+                pending.extend(trades);
+                pending.push_back(Due { at, event: Event::Agg(take.agg) });
+            });
+            pending.extend((update..second.updates).map(|update| quote(&second, update)));
+        }
+    }
+
+    fn send(&mut self, market: &Seeded, burst: &mut Burst<'_>, now: i64) {
+        let out = &mut self.scratch;
+        for ((symbol, pending), known) in self.pending.iter_mut().enumerate().zip(market.symbols())
+        {
+            let name = known.name.as_str();
+            while pending.front().is_some_and(|due| due.at <= now)
+                && let Some(due) = pending.pop_front()
+            {
+                let kind = match due.event {
+                    Event::Quote(_) => Kind::BookTicker,
+                    Event::Trade(_) => Kind::Trade,
+                    Event::Agg(_) => Kind::AggTrade,
+                };
+                let stream = stream(symbol, kind);
+                if !burst.is_wanted(stream) {
+                    continue;
+                }
+                out.clear();
+                match due.event {
+                    Event::Quote(quote) => streams::book_ticker(out, name, &quote),
+                    Event::Trade(trade) => streams::trade(out, name, due.at, &trade),
+                    Event::Agg(agg) => streams::agg_trade(out, name, due.at, &agg),
+                }
+                burst.send(stream, out);
+            }
+        }
+    }
+
+    /// Tickers of the symbols that moved in the second before the boundary, and candles.
+    fn sum_up(&mut self, market: &Seeded, burst: &mut Burst<'_>) {
+        let boundary = self.boundary;
+        for (symbol, (line, known)) in market.lines.iter().zip(market.symbols()).enumerate() {
+            let name = known.name.as_str();
+            let stream_of_ticker = stream(symbol, Kind::Ticker);
+            if burst.is_wanted(stream_of_ticker) {
+                let second = market.second_of(boundary - 1);
+                let minute = line.activity.minute(second / SECONDS_PER_MINUTE);
+                if line.second(&minute, second % SECONDS_PER_MINUTE).updates > 0 {
+                    let ticker = Ticker::at(market, symbol, boundary - 1);
+                    self.scratch.clear();
+                    streams::ticker(&mut self.scratch, name, boundary - 1, &ticker);
+                    burst.send(stream_of_ticker, &self.scratch);
                 }
             }
-            Event::Trade(trade) => {
-                // The word of a trade is some milliseconds younger than the trade.
-                let event_time = now.min(trade.time + 1 + i64::from(trade.id % 8 == 0) * 7);
-                if burst.is_wanted(stream(Kind::Trade)) {
-                    buffer.clear();
-                    streams::trade(buffer, name, event_time, trade);
-                    burst.send(stream(Kind::Trade), buffer);
-                }
-                if burst.is_wanted(stream(Kind::AggTrade)) {
-                    buffer.clear();
-                    streams::agg_trade(buffer, name, event_time, &super::agg(spec, trade));
-                    burst.send(stream(Kind::AggTrade), buffer);
+            for (position, interval) in Interval::ALL.into_iter().enumerate() {
+                let stream = stream(symbol, Kind::Kline(position));
+                let is_time = interval.millis() == 1000 || boundary / 1000 % KLINE_EVERY_S == 0;
+                if is_time && burst.is_wanted(stream) {
+                    self.scratch.clear();
+                    if kline(&mut self.scratch, market, symbol, interval, boundary) {
+                        burst.send(stream, &self.scratch);
+                    }
                 }
             }
         }
     }
 }
 
-fn send_ticker(
+/// Renders the candle that the moment before `boundary` falls into; `false` before the first trade.
+fn kline(
+    out: &mut Vec<u8>,
     market: &Seeded,
     symbol: usize,
-    cursor: &mut Cursor,
-    now: i64,
-    burst: &mut Burst<'_>,
-    buffer: &mut Vec<u8>,
-) {
-    if now < cursor.ticker_at {
-        return;
+    interval: Interval,
+    boundary: i64,
+) -> bool {
+    let open_time = interval.open_of(boundary - 1);
+    let bar = market.fold(symbol, open_time, boundary);
+    let before = match bar {
+        Some(_) => None,
+        None => market.trade_before(symbol, open_time).map(|trade| trade.price),
+    };
+    if bar.is_none() && before.is_none() {
+        return false;
     }
-    cursor.ticker_at = now.max(cursor.ticker_at + SECOND_MS);
-    let stream = symbol * KINDS + Kind::Ticker.position();
-    if burst.is_wanted(stream)
-        && let Some(spec) = market.specs.get(symbol)
-    {
-        buffer.clear();
-        let ticker = Ticker::at(market, symbol, now);
-        streams::ticker(buffer, &spec.symbol.name, now, &ticker);
-        burst.send(stream, buffer);
-    }
+    let state = Kline {
+        interval,
+        open_time,
+        bar: bar.as_ref(),
+        previous_close: before.unwrap_or(Decimal::ZERO),
+        closed: open_time + interval.millis() == boundary,
+    };
+    let name = market.symbols().get(symbol).map_or("", |known| known.name.as_str());
+    streams::kline(out, name, boundary + SUMMARY_LAG_MS, &state);
+    true
 }
 
-fn send_klines(
-    market: &Seeded,
-    symbol: usize,
-    cursor: &mut Cursor,
-    now: i64,
-    burst: &mut Burst<'_>,
-    buffer: &mut Vec<u8>,
-) {
-    let Some(spec) = market.specs.get(symbol) else { return };
-    for ((place, interval), told) in Interval::ALL.into_iter().enumerate().zip(&mut cursor.klines) {
-        let stream = symbol * KINDS + Kind::Kline(place).position();
-        let (open_time, due) = *told;
-        let is_over = interval.open_of(now) > open_time;
-        if !(is_over || now >= due) || !burst.is_wanted(stream) {
-            told.0 = if is_over { interval.open_of(now) } else { open_time };
-            continue;
-        }
-        let bar = market.fold(symbol, open_time, open_time + interval.millis());
-        let before = market.trade_before(symbol, open_time);
-        buffer.clear();
-        let kline = Kline {
-            interval,
-            open_time,
-            bar: bar.as_ref(),
-            previous_close: before.map_or(fts_core::decimal::Decimal::ZERO, |it| it.price),
-            closed: is_over,
-        };
-        streams::kline(buffer, &spec.symbol.name, now, &kline);
-        burst.send(stream, buffer);
-        let pause = if interval.millis() == SECOND_MS { SECOND_MS } else { 2 * SECOND_MS };
-        *told = (interval.open_of(now), now + pause);
-    }
+fn quote(second: &super::second::Second<'_>, update: u64) -> Due {
+    Due { at: second.update_time(update), event: Event::Quote(second.quote(update)) }
+}
+
+fn stream(symbol: usize, kind: Kind) -> usize {
+    symbol * KINDS + kind.position()
+}
+
+fn time_of(market: &Seeded, second: u64) -> i64 {
+    market.epoch_ms() + i64::try_from(second).unwrap_or(0) * 1000
 }

@@ -1,83 +1,136 @@
-//! Chance as a pure function: hashes, and a price curve that can be read at any time without its
-//! past. Written out here, so that a seed means the same market in every version.
+//! Chance with random access: every value is a function of a seed and a position.
+//!
+//! Prices are floats only here, on their way to whole ticks, and only `+ − × ÷` are used on them:
+//! the same seed gives the same bytes on every machine.
 
-/// SplitMix64's finalizer over a sequence of words.
-pub(super) fn hash(words: &[u64]) -> u64 {
-    words.iter().fold(0x9e37_79b9_7f4a_7c15, |state, word| {
-        let mut mixed = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    })
+/// A well mixed function of a seed and a position.
+pub(crate) fn hash(seed: u64, position: u64) -> u64 {
+    let mut z = seed.wrapping_add(position.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
-/// A text as a word.
-pub(super) fn hash_text(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |state, byte| {
-        (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// A hash as a number in 0..1.
+pub(crate) fn unit(hash: u64) -> f64 {
+    (hash >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// A hash as a number from 0 to 1, without 1.
-pub(super) fn unit(hash: u64) -> f64 {
-    f64::from(u32::try_from(hash >> 32).unwrap_or(0)) / 4_294_967_296.0
+/// A sequence of hashes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rng {
+    seed: u64,
+    drawn: u64,
 }
 
-/// Period in milliseconds and amplitude (of the logarithm of the price) of each octave.
-const OCTAVES: [(i64, f64); 7] = [
-    (21_600_000, 0.030),
-    (3_600_000, 0.012),
-    (900_000, 0.006),
-    (180_000, 0.002_5),
-    (45_000, 0.001),
-    (9_000, 0.000_4),
-    (1_500, 0.000_12),
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, drawn: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.drawn += 1;
+        hash(self.seed, self.drawn)
+    }
+
+    /// A number in 0..1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        unit(self.next())
+    }
+}
+
+/// Smooth noise in −1..1 that takes a new direction every `period`.
+pub(crate) fn smooth(seed: u64, position: u64, period: u64) -> f64 {
+    // Lattices of different octaves must not meet at the epoch.
+    let position = position + seed % period;
+    let (cell, fraction) = (position / period, (position % period) as f64 / period as f64);
+    let eased = fraction * fraction * (3.0 - 2.0 * fraction);
+    let (from, to) = (unit(hash(seed, cell)), unit(hash(seed, cell + 1)));
+    2.0 * (from + (to - from) * eased) - 1.0
+}
+
+/// Seconds between turns, and how far a price moves by them (in millionths, at Bitcoin's
+/// volatility). Distances grow as the square root of time.
+const OCTAVES: [(u64, f64); 10] = [
+    (604_800, 55_000.0),
+    (86_400, 22_000.0),
+    (21_600, 11_000.0),
+    (3_600, 4_600.0),
+    (900, 2_300.0),
+    (240, 1_200.0),
+    (60, 600.0),
+    (15, 300.0),
+    (4, 150.0),
+    (1, 70.0),
 ];
-/// In one cell of this length there is at most one abrupt move.
-const CELL_MS: i64 = 600_000;
-const JUMP_MS: f64 = 20_000.0;
-const FADE_MS: f64 = 900_000.0;
 
-/// The logarithm of the price at `time` (ms), relative to the level of the symbol.
-pub(super) fn level(salt: u64, time: i64) -> f64 {
-    let calm: f64 = OCTAVES
-        .iter()
-        .zip(0_u64..)
-        .map(|((period, amplitude), octave)| {
-            let cell = time.div_euclid(*period);
-            let at = |cell: i64| 2.0 * unit(hash(&[salt, octave, cell.cast_unsigned()])) - 1.0;
-            let within = fraction(time.rem_euclid(*period), *period);
-            amplitude * (at(cell) + (at(cell + 1) - at(cell)) * smooth(within))
+/// A slot holds at most one abrupt move.
+const SLOT_S: u64 = 1_200;
+const SLOTS_PER_MOVE: u64 = 6;
+/// An abrupt move is given back within this time.
+const MOVE_LASTS_S: u64 = 5_400;
+
+/// Where a price is, by the second since the market's epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path {
+    seed: u64,
+    /// 1 is Bitcoin.
+    volatility: f64,
+}
+
+impl Path {
+    pub(crate) fn new(seed: u64, volatility: f64) -> Self {
+        Self { seed, volatility }
+    }
+
+    /// The price in that second, as a multiple of the price that it moves around.
+    pub(crate) fn at(&self, second: u64) -> f64 {
+        let mut millionths = 0.0;
+        for (octave, (period, distance)) in (0_u64..).zip(OCTAVES) {
+            millionths += smooth(hash(self.seed, octave), second, period) * distance;
+        }
+        let moved: f64 = self.moves(second).map(|abrupt| abrupt.share(second)).sum();
+        (1.0 + millionths * self.volatility / 1e6 + moved).max(0.05)
+    }
+
+    /// Whether an abrupt move is under way.
+    pub(crate) fn is_moving(&self, second: u64) -> bool {
+        self.moves(second).any(|abrupt| (abrupt.at..abrupt.at + abrupt.rise).contains(&second))
+    }
+
+    /// The abrupt moves that may still be felt.
+    fn moves(&self, second: u64) -> impl Iterator<Item = Abrupt> {
+        let seed = hash(self.seed, 1 << 32);
+        let slot = second / SLOT_S;
+        (slot.saturating_sub(MOVE_LASTS_S / SLOT_S + 1)..=slot).filter_map(move |slot| {
+            let chance = hash(seed, slot);
+            chance.is_multiple_of(SLOTS_PER_MOVE).then(|| {
+                let size = 0.01 + 0.02 * unit(hash(chance, 1));
+                Abrupt {
+                    at: slot * SLOT_S + (chance >> 8) % SLOT_S,
+                    rise: 10 + (chance >> 24) % 40,
+                    size: if chance >> 63 == 0 { size } else { -size },
+                }
+            })
         })
-        .sum();
-    let cell = time.div_euclid(CELL_MS);
-    let jumps: f64 = (cell - 2..=cell).map(|cell| jump(salt, cell, time)).sum();
-    calm + jumps
-}
-
-/// An abrupt move of 1 to 3 % that fades within a quarter of an hour; most cells have none.
-fn jump(salt: u64, cell: i64, time: i64) -> f64 {
-    let dice = hash(&[salt, 0x6a75_6d70, cell.cast_unsigned()]);
-    if !dice.is_multiple_of(4) {
-        return 0.0;
     }
-    let start = cell * CELL_MS + i64::try_from(dice / 4 % 500_000).unwrap_or(0);
-    if time < start {
-        return 0.0;
+}
+
+/// A move of one to three percent within a minute.
+#[derive(Debug, Clone, Copy)]
+struct Abrupt {
+    at: u64,
+    rise: u64,
+    size: f64,
+}
+
+impl Abrupt {
+    fn share(&self, second: u64) -> f64 {
+        let Some(age) = second.checked_sub(self.at) else { return 0.0 };
+        let risen = (age as f64 / self.rise as f64).min(1.0);
+        let kept = (1.0 - age as f64 / MOVE_LASTS_S as f64).max(0.0);
+        self.size * risen * kept
     }
-    let since = fraction(time - start, 1);
-    let size = (0.01 + 0.02 * unit(hash(&[dice, 1]))) * if dice & 4 == 0 { 1.0 } else { -1.0 };
-    size * smooth((since / JUMP_MS).min(1.0)) * (1.0 - smooth((since / FADE_MS).min(1.0)))
-}
-
-/// `part` of `whole`, both far below 2³¹.
-fn fraction(part: i64, whole: i64) -> f64 {
-    let number = |value: i64| f64::from(i32::try_from(value).unwrap_or(i32::MAX));
-    number(part) / number(whole)
-}
-
-fn smooth(t: f64) -> f64 {
-    t * t * (3.0 - 2.0 * t)
 }
 
 #[cfg(test)]
@@ -85,18 +138,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_curve_has_no_gaps() {
-        let mut before = level(7, 0);
-        for time in (10..3_600_000).step_by(10) {
-            let here = level(7, time);
-            assert!((here - before).abs() < 0.000_3, "at {time}: {before} to {here}");
-            before = here;
-        }
+    fn a_path_has_trends_and_abrupt_moves() {
+        let path = Path::new(7, 1.0);
+        let day: Vec<f64> = (0..86_400).map(|second| path.at(second)).collect();
+        let (low, high) = day.iter().fold((f64::MAX, 0.0_f64), |(l, h), p| (l.min(*p), h.max(*p)));
+        assert!(high / low > 1.02 && high / low < 1.35, "{low}..{high}");
+        let abrupt = day.windows(61).filter(|w| (w[60] / w[0] - 1.0).abs() > 0.01).count();
+        assert!(abrupt > 0 && abrupt < 8_640, "{abrupt}");
+        let step = day.windows(2).map(|w| (w[1] / w[0] - 1.0).abs()).fold(0.0, f64::max);
+        assert!(step < 0.005, "a second moves the price by {step}");
     }
 
     #[test]
-    fn order_matters_to_a_hash() {
-        assert_eq!(hash(&[1, 2, 3]), hash(&[1, 2, 3]));
-        assert_ne!(hash(&[1, 2, 3]), hash(&[1, 3, 2]));
+    fn noise_is_continuous_and_spread() {
+        for position in 0..10_000 {
+            let (a, b) = (smooth(3, position, 100), smooth(3, position + 1, 100));
+            assert!((-1.0..=1.0).contains(&a) && (a - b).abs() < 0.05);
+        }
+        let mean = (0..10_000).map(|n| unit(hash(1, n))).sum::<f64>() / 10_000.0;
+        assert!((mean - 0.5).abs() < 0.02);
     }
 }

@@ -6,7 +6,7 @@ use super::file::{Lines, TapeError};
 use super::line::{Line, facts};
 use crate::market::Symbol;
 use fts_core::decimal::Decimal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -108,7 +108,7 @@ pub(crate) struct Contents {
 pub(crate) fn survey(files: &[PathBuf]) -> Result<Contents, TapeError> {
     let mut merge = Merge::open(files, true)?;
     let mut contents = Contents::default();
-    let mut streams: BTreeMap<String, ()> = BTreeMap::new();
+    let mut streams: BTreeSet<String> = BTreeSet::new();
     let mut scales: BTreeMap<String, Scale> = BTreeMap::new();
     let (mut begin, mut first_received) = (None, None);
     while let Some(frame) = merge.next()? {
@@ -126,14 +126,14 @@ pub(crate) fn survey(files: &[PathBuf]) -> Result<Contents, TapeError> {
                 }
             }
         }
-        streams.entry(frame.stream).or_insert(());
+        streams.insert(frame.stream);
     }
     if contents.frames == 0 {
         let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
         return Err(TapeError::Empty { files: files.join(", ") });
     }
     contents.begin = begin.unwrap_or(first_received.unwrap_or(0) / 1_000_000);
-    contents.streams = streams.into_keys().collect();
+    contents.streams = streams.into_iter().collect();
     contents.symbols = scales.into_iter().map(|(name, scale)| scale.symbol(name)).collect();
     Ok(contents)
 }

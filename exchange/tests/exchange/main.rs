@@ -1,0 +1,11 @@
+//! The exchange as a client meets it: over real sockets.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod cli;
+mod control;
+mod life;
+mod rest;
+mod seeded;
+mod support;
+mod tape;
