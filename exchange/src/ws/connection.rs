@@ -228,3 +228,23 @@ where
     }
     let _ = tokio::time::timeout(CLOSE_GRACE, socket.shutdown()).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pong_answers_its_ping_and_those_before_it_and_no_other() {
+        let sent = |payload: &str| (payload.as_bytes().to_vec(), Instant::now());
+        let mut connection = Connection {
+            hub: Arc::new(Hub::new(Vec::new())),
+            outbox: Outbox::new(false, 100),
+            subscribed: Vec::new(),
+            pings: ["1", "2", "3"].map(sent).into(),
+        };
+        for (pong, left) in [("", 3), ("9", 3), ("2", 1), ("2", 1), ("3", 0)] {
+            assert!(connection.hear(Message::Pong(pong.as_bytes().to_vec())).is_none());
+            assert_eq!(connection.pings.len(), left, "after {pong:?}");
+        }
+    }
+}

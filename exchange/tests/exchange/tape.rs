@@ -7,6 +7,7 @@ use fts_exchange::{Exchange, Interval, Speed, Start};
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The JSON of all frames of a symbol as recorded, with the stream's name, in order.
 fn recorded(files: &[PathBuf], symbol: &str) -> Vec<(String, String)> {
@@ -239,6 +240,8 @@ async fn a_stream_that_the_tape_does_not_have_does_not_start_it() {
         idle.ask(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#).await,
         r#"{"result":["aaausdt@ticker"],"id":1}"#
     );
+    // Longer than it settles after the first subscriber.
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(exchange.truth().trades("AAAUSDT").is_empty());
     let subscribe = r#"{"method":"SUBSCRIBE","params":["aaausdt@trade"],"id":2}"#;
     assert_eq!(idle.ask(subscribe).await, r#"{"result":null,"id":2}"#);
