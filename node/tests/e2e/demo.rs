@@ -62,6 +62,16 @@ fn start(folder: &Path) -> (Process, String) {
     (demo, address)
 }
 
+/// Waits until the past that the node asked for has come in.
+fn until_filled(demo: &mut Process, store: &Store) {
+    until("every hole filled", PATIENCE, || {
+        demo.check_alive();
+        let holes = "SELECT count(*) FROM (SELECT symbol FROM trades GROUP BY symbol \
+             HAVING count(*) <> max(trade_id) - min(trade_id) + 1)";
+        (store.number(holes) == 0).then_some(())
+    });
+}
+
 fn symbols(store: &Store) -> Vec<String> {
     let rows = store.rows("SELECT DISTINCT symbol FROM trades ORDER BY symbol");
     rows.iter().map(|row| text(row, "symbol").to_owned()).collect()
