@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Messages a second of the market, all symbols together.
     #[arg(long, default_value_t = 20_000)]
     rate: u64,
+    /// Sets a key of the node, such as --set ingest.feeds=2; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

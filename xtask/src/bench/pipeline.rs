@@ -21,7 +21,12 @@ const BYTES: &str = "fts_binance_bytes_total";
 /// From the receipt of a frame to its row on disk.
 const LATENCY: &str = "fts_stored_latency_seconds";
 
-/// What is not measured: connecting, the first fills, the caches' warming.
+/// Trades that came by REST.
+const BACKFILLED: &str = "fts_backfilled_trades_total";
+/// Rows that are on disk.
+const ROWS: &str = "fts_store_rows_total";
+
+/// What is not measured: connecting, the caches' warming.
 const WARM_UP: Duration = Duration::from_secs(15);
 
 /// Measures for `seconds`, and prints a table.
@@ -45,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
         let (_, rest) = printed.split_once("listening on ws://")?;
         Some(rest.split_whitespace().next()?.to_owned())
     })?;
-    let (mut node, http) = start_node(&folder, &address)?;
+    let (mut node, http) = start_node(&folder, &address, &arguments.set)?;
     node.until("the node to be ready", Duration::from_secs(120), |_| {
         prometheus::get(&http, "/readyz").ok()
     })?;
@@ -78,6 +83,10 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
     println!("\n| what | value |\n|---|--:|");
     let row = |what: &str, value: String| println!("| {what} | {value} |");
     row("messages a second", format!("{:.0}", frames / elapsed));
+    let rows = after.sum(ROWS) - before.sum(ROWS);
+    row("rows stored a second", format!("{:.0}", rows / elapsed));
+    let filled = after.sum(BACKFILLED) - before.sum(BACKFILLED);
+    row("trades by REST meanwhile", format!("{filled:.0}"));
     row("bytes a message", format!("{bytes:.0}"));
     row("node: CPU-seconds a million messages", format!("{:.2}", cpu[0] / millions));
     row("node: share of one core", format!("{:.0} %", 100.0 * cpu[0] / elapsed));
@@ -93,7 +102,7 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-fn start_node(folder: &Path, exchange: &str) -> Result<(Process, String)> {
+fn start_node(folder: &Path, exchange: &str, set: &[String]) -> Result<(Process, String)> {
     let info: serde_json::Value =
         serde_json::from_str(&prometheus::get(exchange, "/api/v3/exchangeInfo")?)?;
     let symbols = info.get("symbols").and_then(|it| it.as_array()).context("no symbols")?;
@@ -108,6 +117,9 @@ fn start_node(folder: &Path, exchange: &str) -> Result<(Process, String)> {
     command.args(["--set", &format!("symbols={}", serde_json::to_string(&symbols)?)]);
     // A steady stream is measured, not the filling of a past of millions of trades.
     command.args(["--set", "backfill.first_sight_trades_max=0"]);
+    for setting in set {
+        command.args(["--set", setting]);
+    }
     Ok((Process::start("node", folder, &mut command)?, http))
 }
 
