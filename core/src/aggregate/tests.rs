@@ -257,7 +257,7 @@ proptest! {
                     copies[copy].acked = true;
                 }
                 Step::Send(copy) => {
-                    let scope = if under_way.len() % 2 == 0 { Scope::Fast } else { Scope::All };
+                    let scope = if under_way.len().is_multiple_of(2) { Scope::Fast } else { Scope::All };
                     under_way.push((copy, copies[copy].aggregate.take_rows(scope)));
                     copies[copy].acked = false;
                 }
