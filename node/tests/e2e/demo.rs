@@ -40,12 +40,7 @@ fn the_demo_runs_from_nothing_and_goes_on_where_it_ended() {
         demo.check_alive();
         (store.count("trades") > before + 500).then_some(())
     });
-    until("every hole to be filled", PATIENCE, || {
-        demo.check_alive();
-        let span = "SELECT sum(span) FROM (SELECT max(trade_id) - min(trade_id) + 1 - count(*) \
-             AS span FROM trades GROUP BY symbol)";
-        (store.number(span) == 0).then_some(())
-    });
+    until_filled(&mut demo, &store);
     demo.terminate();
     contiguous(&store);
 }
