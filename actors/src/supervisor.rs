@@ -50,6 +50,8 @@ pub enum Msg {
     Respawn(usize),
 }
 
+impl ractor::Message for Msg {}
+
 /// The children and their histories.
 #[expect(missing_debug_implementations, reason = "a job has nothing to show")]
 pub struct State {

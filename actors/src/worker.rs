@@ -67,6 +67,8 @@ pub enum Msg {
     Ended(Result<(), JobError>),
 }
 
+impl ractor::Message for Msg {}
+
 /// The job's task; it is aborted when the actor's state is dropped.
 #[derive(Debug)]
 pub struct State {

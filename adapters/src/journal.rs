@@ -132,7 +132,7 @@ pub struct Journal {
     room: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
     /// Held as long as the journal lives.
-    _lock: File,
+    lock: File,
 }
 
 impl Journal {
@@ -155,8 +155,7 @@ impl Journal {
         let writer = commit::start(config, streams, Arc::clone(&shared), queue)
             .map_err(|(path, source)| JournalError::Io { path, source })?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX));
-        let journal =
-            Self { shared, requests: Some(requests), room, writer: Some(writer), _lock: lock };
+        let journal = Self { shared, requests: Some(requests), room, writer: Some(writer), lock };
         Ok((journal, recovery))
     }
 
@@ -175,6 +174,11 @@ impl Drop for Journal {
             && writer.join().is_err()
         {
             tracing::error!("the thread that writes the log panicked");
+        }
+        // Closing alone is not enough: a process that another thread is just starting shares the
+        // lock between its fork and its exec.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the log's directory stays locked until this process ends");
         }
     }
 }
@@ -265,5 +269,34 @@ impl Log for Journal {
         tokio::task::spawn_blocking(move || checkpoint::load(&dir, &name))
             .await
             .map_err(|panic| LogError::Broken(panic.to_string()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use fts_core::time::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn a_dropped_journal_is_unlocked_even_if_a_child_process_shares_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || JournalConfig {
+            dir: dir.path().to_owned(),
+            partitions: 1,
+            segment_bytes: 1 << 20,
+            retention_ms: 0,
+            retention_bytes: u64::MAX,
+            tail_bytes: 0,
+            clock: Arc::new(SystemClock),
+        };
+        let (journal, _) = Journal::open(config()).unwrap();
+        let shared = journal.lock.try_clone().unwrap();
+        assert!(matches!(Journal::open(config()), Err(JournalError::InUse(_))));
+        drop(journal);
+        assert!(Journal::open(config()).is_ok());
+        drop(shared);
     }
 }
