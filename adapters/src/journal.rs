@@ -274,8 +274,6 @@ impl Log for Journal {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
     use fts_core::time::SystemClock;
 
     use super::*;
