@@ -153,6 +153,9 @@ impl Writer {
                 Table::Gaps => kept.gaps.clear(),
                 Table::Alerts => kept.alerts.clear(),
                 Table::DeadLetters => kept.dead_letters.clear(),
+                Table::Dailies => kept.dailies.clear(),
+                Table::DailyChanges => kept.daily_changes.clear(),
+                Table::Transactions => kept.transactions.clear(),
             }
         }
         let rejected = u64::try_from(rows.len() - kept.len()).unwrap_or(0);

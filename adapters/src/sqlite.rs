@@ -24,7 +24,9 @@ use async_trait::async_trait;
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Symbol, Ticker};
 use fts_core::port::store::{Span, Store, StoreError};
-use fts_core::row::{AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeRow};
+use fts_core::row::{
+    AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Rows, Table, TradeRow, TransactionRow,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use pool::Pool;
@@ -174,5 +176,19 @@ impl Store for SqliteStore {
 
     async fn gaps(&self, limit: usize) -> Result<Vec<GapRow>, StoreError> {
         self.readers.read(move |it| read::gaps(it, limit)).await
+    }
+
+    async fn dailies(&self, symbol: &Symbol, span: Span) -> Result<Vec<DailyRow>, StoreError> {
+        let symbol = symbol.clone();
+        self.readers.read(move |it| read::dailies(it, &symbol, span)).await
+    }
+
+    async fn transactions(
+        &self,
+        stock: &Symbol,
+        span: Span,
+    ) -> Result<Vec<TransactionRow>, StoreError> {
+        let stock = stock.clone();
+        self.readers.read(move |it| read::transactions(it, &stock, span)).await
     }
 }

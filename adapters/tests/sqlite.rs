@@ -11,9 +11,10 @@ use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Source, Symbol, Ticker, Topic, Trade};
 use fts_core::port::store::{Store, StoreError};
 use fts_core::row::{
-    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DeadLetterRow, Extent,
-    GapRow, Rows, Table, TickerRow, TradeRow,
+    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DailyChangeRow,
+    DailyRow, DeadLetterRow, Extent, GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
 };
+use fts_core::stock::{Daily, DailyChange, Transaction};
 use rusqlite::{Connection, OpenFlags};
 
 /// Where the helper processes of these tests find the file.
@@ -67,6 +68,16 @@ fn tables_have_the_columns_that_dashboards_are_written_against() {
          version",
     );
     check("dead_letters", "topic partition offset symbol received_at reason payload version");
+    check(
+        "finanzas_batch",
+        "symbol time fecha apertura maximo minimo cierre volumen fetched_at version",
+    );
+    check("finanzas_batch_changes", "symbol time fecha campo antes despues fetched_at version");
+    check(
+        "transacciones_nrt",
+        "id time timestamp accion tipo_transaccion cantidad precio_unitario total estado error
+         extra received_at version",
+    );
 }
 
 #[tokio::test]
@@ -128,6 +139,11 @@ async fn values_are_stored_as_the_columns_promise() {
     check("gaps", "version", "6");
     check("alerts", "direction", "down");
     check("dead_letters", "topic", "binanceDeadLetter");
+    check("finanzas_batch", "fecha", "2024-08-09");
+    check("finanzas_batch", "cierre", "61837.63000000");
+    check("finanzas_batch", "version", "1723161600007");
+    check("finanzas_batch_changes", "despues", "2");
+    check("transacciones_nrt", "error", "TIMEOUT");
 }
 
 #[tokio::test]
@@ -496,6 +512,45 @@ fn one_of_each(number: i64) -> Rows {
             received_at: time,
             reason: "not understood".to_owned(),
             payload: "{}".to_owned(),
+        }],
+        dailies: vec![DailyRow {
+            symbol: btc(),
+            daily: Daily {
+                date: jiff::civil::date(2024, 8, 9),
+                open: price,
+                high: price,
+                low: price,
+                close: price,
+                volume: number,
+                fetched_at: time,
+            },
+        }],
+        daily_changes: vec![DailyChangeRow {
+            symbol: btc(),
+            change: DailyChange {
+                date: jiff::civil::date(2024, 8, 8),
+                column: "cierre",
+                before: "1".to_owned(),
+                after: "2".to_owned(),
+                fetched_at: time,
+            },
+        }],
+        transactions: vec![TransactionRow {
+            id: number.to_string(),
+            transaction: Transaction {
+                id: None,
+                time,
+                timestamp: "2024-08-09 00:00:00".to_owned(),
+                stock: btc(),
+                kind: "VENTA".to_owned(),
+                quantity: 3,
+                unit_price: price,
+                total: price,
+                state: "FALLIDO".to_owned(),
+                error: Some("TIMEOUT".to_owned()),
+                extra: "{}".to_owned(),
+            },
+            received_at: time,
         }],
     }
 }

@@ -4,7 +4,7 @@
 //! no order of a map. Two copies that absorbed the same prefix of the log hold the same rows; which
 //! of those were already emitted is all that may differ.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::alert::{AlertRule, Alerts};
 use crate::book::{Book, Recent};
@@ -16,7 +16,9 @@ use crate::market::{BookTicker, Event, Source, Symbol, Ticker, Topic, Trade};
 use crate::port::log::Stored;
 use crate::row::{
     BookSecond, BookTickerRow, Candle, DeadLetterRow, GapRow, Rows, TickerRow, TradeRow,
+    TransactionRow,
 };
+use crate::stock::{Stock, StockCheckpoint, Transaction};
 
 /// How many event times of the 24 h statistics are remembered: they come once a second.
 const TICKERS_SEEN_MAX: usize = 16;
@@ -34,6 +36,8 @@ pub struct Aggregate {
     slow: Vec<usize>,
     /// Rows that never change again, waiting for the next batch.
     rows: Rows,
+    /// Stocks have no trade ids and no streams: they are no symbols of the exchange.
+    stocks: BTreeMap<Symbol, Stock>,
 }
 
 /// The state of one symbol.
@@ -87,6 +91,8 @@ pub struct Checkpoint {
     pub positions: Vec<(Topic, u64)>,
     /// By symbol, in the order of first sight.
     pub symbols: Vec<SymbolCheckpoint>,
+    /// By stock.
+    pub stocks: Vec<StockCheckpoint>,
 }
 
 /// The part of a [`Checkpoint`] that is about one symbol.
@@ -125,6 +131,7 @@ impl Aggregate {
             dirty: Vec::new(),
             slow: Vec::new(),
             rows: Rows::default(),
+            stocks: BTreeMap::new(),
         }
     }
 
@@ -138,6 +145,8 @@ impl Aggregate {
             }
             aggregate.touch(index);
         }
+        let stocks = checkpoint.stocks.iter();
+        aggregate.stocks = stocks.map(|it| (it.symbol.clone(), Stock::restore(it))).collect();
         aggregate
     }
 
@@ -146,12 +155,16 @@ impl Aggregate {
     /// emitted before is in the store: what it leaves out can't be computed again.
     pub fn checkpoint(&self, positions: Vec<(Topic, u64)>) -> Checkpoint {
         let symbols = self.symbols.iter().map(SymbolState::save).collect();
-        Checkpoint { positions, symbols }
+        let stocks = self.stocks.iter().map(|(symbol, stock)| stock.save(symbol)).collect();
+        Checkpoint { positions, symbols, stocks }
     }
 
     /// Takes in one record of the log; `event` is what it says, or why it can't be understood.
     pub fn absorb(&mut self, topic: Topic, stored: &Stored, event: Result<Event, String>) {
         let record = &stored.record;
+        if matches!(topic, Topic::Daily | Topic::Transactions) {
+            return self.absorb_stock(topic, stored, event);
+        }
         let index = self.entry(&record.key);
         let Some(state) = self.symbols.get_mut(index) else { return };
         state.counts.records += 1;
@@ -169,24 +182,54 @@ impl Aggregate {
             Ok(Event::Gap(first, last, reason)) => {
                 state.declare_gap(first, last, &reason, &mut self.rows)
             }
-            Ok(Event::Raw) => false,
+            // Only the topics of stocks speak of stocks.
+            Ok(Event::Raw | Event::Daily(_) | Event::Transaction(_)) => false,
             Err(reason) => {
                 state.counts.dead_letters += 1;
-                self.rows.dead_letters.push(DeadLetterRow {
-                    topic,
-                    partition: self.partition,
-                    offset: stored.offset,
-                    symbol: record.key.clone(),
-                    received_at,
-                    reason,
-                    payload: String::from_utf8_lossy(&record.value).into_owned(),
-                });
+                self.dead_letter(topic, stored, reason);
                 false
             }
         };
         if changed {
             self.touch(index);
         }
+    }
+
+    fn absorb_stock(&mut self, topic: Topic, stored: &Stored, event: Result<Event, String>) {
+        match event {
+            Ok(Event::Daily(daily)) => {
+                let symbol = &stored.record.key;
+                let stock = self.stocks.entry(symbol.clone()).or_default();
+                stock.absorb_daily(symbol, &daily, &mut self.rows);
+            }
+            Ok(Event::Transaction(transaction)) => {
+                self.absorb_transaction(topic, stored, *transaction);
+            }
+            Ok(_) => {}
+            Err(reason) => self.dead_letter(topic, stored, reason),
+        }
+    }
+
+    fn absorb_transaction(&mut self, topic: Topic, stored: &Stored, transaction: Transaction) {
+        let stock = self.stocks.entry(transaction.stock.clone()).or_default();
+        stock.absorb_price(transaction.time, transaction.unit_price);
+        // Its place in the log is the same for whoever reads it, as often as it is read.
+        let place = || format!("{}-{}-{}", topic.name(), self.partition, stored.offset);
+        let id = transaction.id.clone().unwrap_or_else(place);
+        let received_at = stored.record.received_at.millis();
+        self.rows.transactions.push(TransactionRow { id, transaction, received_at });
+    }
+
+    fn dead_letter(&mut self, topic: Topic, stored: &Stored, reason: String) {
+        self.rows.dead_letters.push(DeadLetterRow {
+            topic,
+            partition: self.partition,
+            offset: stored.offset,
+            symbol: stored.record.key.clone(),
+            received_at: stored.record.received_at.millis(),
+            reason,
+            payload: String::from_utf8_lossy(&stored.record.value).into_owned(),
+        });
     }
 
     /// What changed since the last call, as far as `scope` goes.
@@ -211,6 +254,9 @@ impl Aggregate {
                     state.emit(&self.rule, scope, &mut rows);
                 }
             }
+        }
+        for (symbol, stock) in &mut self.stocks {
+            stock.emit(symbol, &self.rule, &mut rows.alerts);
         }
         rows
     }

@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod port;
 pub mod restart;
 pub mod row;
+pub mod stock;
 pub mod time;

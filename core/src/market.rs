@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::decimal::Decimal;
+use crate::stock::{Daily, Transaction};
 
 /// A traded instrument, upper case (`BTCUSDT`). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,17 +79,23 @@ pub enum Topic {
     Kline,
     /// Frames that name no stream we know.
     DeadLetter,
+    /// Daily prices of stocks, a record a day and stock.
+    Daily,
+    /// Purchases and sales of stocks, from whoever writes them.
+    Transactions,
 }
 
 impl Topic {
     /// Every topic there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Trade,
         Self::AggTrade,
         Self::BookTicker,
         Self::Ticker,
         Self::Kline,
         Self::DeadLetter,
+        Self::Daily,
+        Self::Transactions,
     ];
 
     /// The topic's public name.
@@ -100,6 +107,8 @@ impl Topic {
             Self::Ticker => "binanceTicker",
             Self::Kline => "binanceKline",
             Self::DeadLetter => "binanceDeadLetter",
+            Self::Daily => "finanzas_batch",
+            Self::Transactions => "transacciones_financieras",
         }
     }
 
@@ -226,6 +235,10 @@ pub enum Event {
     Floor(i64),
     /// The exchange does not have these trade ids (both ends inclusive), for this reason.
     Gap(i64, i64, String),
+    /// The prices of a stock on one day.
+    Daily(Box<Daily>),
+    /// A purchase or sale of a stock.
+    Transaction(Box<Transaction>),
     /// Kept in the log for whoever wants it; no table is made from it.
     Raw,
 }

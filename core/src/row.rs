@@ -6,6 +6,7 @@
 use crate::decimal::{Decimal, Notional};
 use crate::interval::Interval;
 use crate::market::{BookTicker, Source, Symbol, Ticker, Topic, Trade};
+use crate::stock::{Daily, DailyChange, Transaction};
 
 /// A batch of rows for all tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub struct Rows {
     pub alerts: Vec<AlertRow>,
     /// `dead_letters`, key: topic, partition, offset.
     pub dead_letters: Vec<DeadLetterRow>,
+    /// `finanzas_batch`, key: symbol, date.
+    pub dailies: Vec<DailyRow>,
+    /// `finanzas_batch_changes`, key: symbol, date, column, time of the fetch.
+    pub daily_changes: Vec<DailyChangeRow>,
+    /// `transacciones_nrt`, key: id.
+    pub transactions: Vec<TransactionRow>,
 }
 
 impl Rows {
@@ -39,6 +46,9 @@ impl Rows {
             + self.gaps.len()
             + self.alerts.len()
             + self.dead_letters.len()
+            + self.dailies.len()
+            + self.daily_changes.len()
+            + self.transactions.len()
     }
 
     /// Whether there is none.
@@ -66,11 +76,17 @@ pub enum Table {
     Alerts,
     /// What could not be understood.
     DeadLetters,
+    /// Daily prices of stocks.
+    Dailies,
+    /// Daily prices that were restated.
+    DailyChanges,
+    /// Purchases and sales of stocks.
+    Transactions,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Trades,
         Self::Candles,
         Self::BookTickers,
@@ -79,6 +95,9 @@ impl Table {
         Self::Gaps,
         Self::Alerts,
         Self::DeadLetters,
+        Self::Dailies,
+        Self::DailyChanges,
+        Self::Transactions,
     ];
 
     /// The table's name in stores.
@@ -92,6 +111,9 @@ impl Table {
             Self::Gaps => "gaps",
             Self::Alerts => "alerts",
             Self::DeadLetters => "dead_letters",
+            Self::Dailies => "finanzas_batch",
+            Self::DailyChanges => "finanzas_batch_changes",
+            Self::Transactions => "transacciones_nrt",
         }
     }
 }
@@ -297,4 +319,33 @@ pub struct DeadLetterRow {
     pub reason: String,
     /// The record's value; bytes that are no UTF-8 are replaced.
     pub payload: String,
+}
+
+/// The prices of a stock on one day. Version: when they were fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyRow {
+    /// Of which stock.
+    pub symbol: Symbol,
+    /// The prices.
+    pub daily: Daily,
+}
+
+/// A value of a day that its source has restated. Never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyChangeRow {
+    /// Of which stock.
+    pub symbol: Symbol,
+    /// What was changed.
+    pub change: DailyChange,
+}
+
+/// A purchase or sale of a stock. Never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionRow {
+    /// What its writer calls it, or else its place in the log.
+    pub id: String,
+    /// What was done.
+    pub transaction: Transaction,
+    /// When it reached the log.
+    pub received_at: i64,
 }

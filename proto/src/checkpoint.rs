@@ -7,6 +7,7 @@ use fts_core::decimal::{Decimal, Notional};
 use fts_core::interval::Interval;
 use fts_core::market::{Symbol, Topic};
 use fts_core::row::{BookSecond, Candle, Extent};
+use fts_core::stock::{Daily, StockCheckpoint};
 use prost::Message;
 
 /// Why bytes are no checkpoint.
@@ -23,6 +24,7 @@ pub fn encode(checkpoint: &Checkpoint) -> Bytes {
     let message = wire::Checkpoint {
         positions: positions.collect(),
         symbols: checkpoint.symbols.iter().map(symbol_to_wire).collect(),
+        stocks: checkpoint.stocks.iter().map(stock_to_wire).collect(),
     };
     message.encode_to_vec().into()
 }
@@ -41,7 +43,72 @@ pub fn decode(bytes: &[u8]) -> Result<Checkpoint, NotACheckpoint> {
             .map(symbol_from_wire)
             .collect::<Option<_>>()
             .ok_or_else(|| NotACheckpoint("a field is missing".to_owned()))?,
+        stocks: message
+            .stocks
+            .into_iter()
+            .map(stock_from_wire)
+            .collect::<Option<_>>()
+            .ok_or_else(|| NotACheckpoint("a field of a stock is missing".to_owned()))?,
     })
+}
+
+fn stock_to_wire(saved: &StockCheckpoint) -> wire::Stock {
+    let daily = |it: &Daily| wire::Daily {
+        date: it.date.to_string(),
+        open: Some(wide(it.open.0)),
+        high: Some(wide(it.high.0)),
+        low: Some(wide(it.low.0)),
+        close: Some(wide(it.close.0)),
+        volume: it.volume,
+        fetched_at: it.fetched_at,
+    };
+    wire::Stock {
+        symbol: saved.symbol.to_string(),
+        days: saved.days.iter().map(daily).collect(),
+        transactions: saved.transactions.map(|(count, first_time, last_time)| wire::Transactions {
+            count,
+            first_time,
+            last_time,
+        }),
+        closes: closes_to_wire(&saved.closes),
+        pending_alerts: saved.pending_alerts.clone(),
+    }
+}
+
+fn stock_from_wire(message: wire::Stock) -> Option<StockCheckpoint> {
+    let decimal = |it: &Option<wire::Wide>| narrow(it.as_ref()).map(Decimal);
+    let daily = |it: &wire::Daily| {
+        Some(Daily {
+            date: it.date.parse().ok()?,
+            open: decimal(&it.open)?,
+            high: decimal(&it.high)?,
+            low: decimal(&it.low)?,
+            close: decimal(&it.close)?,
+            volume: it.volume,
+            fetched_at: it.fetched_at,
+        })
+    };
+    Some(StockCheckpoint {
+        symbol: Symbol::new(&message.symbol).ok()?,
+        days: message.days.iter().map(daily).collect::<Option<_>>()?,
+        transactions: message.transactions.map(|it| (it.count, it.first_time, it.last_time)),
+        closes: closes_from_wire(&message.closes)?,
+        pending_alerts: message.pending_alerts,
+    })
+}
+
+fn closes_to_wire(closes: &[(i64, i64, Decimal)]) -> Vec<wire::Close> {
+    let close = |(second, id, price): &(i64, i64, Decimal)| wire::Close {
+        second: *second,
+        id: *id,
+        price: Some(wide(price.0)),
+    };
+    closes.iter().map(close).collect()
+}
+
+fn closes_from_wire(closes: &[wire::Close]) -> Option<Vec<(i64, i64, Decimal)>> {
+    let close = |it: &wire::Close| Some((it.second, it.id, Decimal(narrow(it.price.as_ref())?)));
+    closes.iter().map(close).collect()
 }
 
 fn symbol_to_wire(saved: &SymbolCheckpoint) -> wire::Symbol {
@@ -65,15 +132,7 @@ fn symbol_to_wire(saved: &SymbolCheckpoint) -> wire::Symbol {
         updates_seen: updates_seen.collect(),
         book_seconds: saved.book_seconds.iter().map(second_to_wire).collect(),
         tickers_seen: saved.tickers_seen.clone(),
-        closes: saved
-            .closes
-            .iter()
-            .map(|(second, id, price)| wire::Close {
-                second: *second,
-                id: *id,
-                price: Some(wide(price.0)),
-            })
-            .collect(),
+        closes: closes_to_wire(&saved.closes),
         pending_alerts: saved.pending_alerts.clone(),
     }
 }
@@ -93,11 +152,7 @@ fn symbol_from_wire(message: wire::Symbol) -> Option<SymbolCheckpoint> {
         windows: message.windows.iter().map(candle_from_wire).collect::<Option<_>>()?,
         book_seconds: message.book_seconds.iter().map(second_from_wire).collect::<Option<_>>()?,
         tickers_seen: message.tickers_seen,
-        closes: message
-            .closes
-            .iter()
-            .map(|it| Some((it.second, it.id, Decimal(narrow(it.price.as_ref())?))))
-            .collect::<Option<_>>()?,
+        closes: closes_from_wire(&message.closes)?,
         pending_alerts: message.pending_alerts,
     })
 }
@@ -221,6 +276,50 @@ mod wire {
         pub positions: Vec<Position>,
         #[prost(message, repeated, tag = "2")]
         pub symbols: Vec<Symbol>,
+        #[prost(message, repeated, tag = "3")]
+        pub stocks: Vec<Stock>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Stock {
+        #[prost(string, tag = "1")]
+        pub symbol: String,
+        #[prost(message, repeated, tag = "2")]
+        pub days: Vec<Daily>,
+        #[prost(message, optional, tag = "3")]
+        pub transactions: Option<Transactions>,
+        #[prost(message, repeated, tag = "4")]
+        pub closes: Vec<Close>,
+        #[prost(int64, repeated, tag = "5")]
+        pub pending_alerts: Vec<i64>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Daily {
+        #[prost(string, tag = "1")]
+        pub date: String,
+        #[prost(message, optional, tag = "2")]
+        pub open: Option<Wide>,
+        #[prost(message, optional, tag = "3")]
+        pub high: Option<Wide>,
+        #[prost(message, optional, tag = "4")]
+        pub low: Option<Wide>,
+        #[prost(message, optional, tag = "5")]
+        pub close: Option<Wide>,
+        #[prost(int64, tag = "6")]
+        pub volume: i64,
+        #[prost(int64, tag = "7")]
+        pub fetched_at: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Transactions {
+        #[prost(int64, tag = "1")]
+        pub count: i64,
+        #[prost(int64, tag = "2")]
+        pub first_time: i64,
+        #[prost(int64, tag = "3")]
+        pub last_time: i64,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]

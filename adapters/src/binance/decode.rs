@@ -40,6 +40,9 @@ impl BinanceDecode {
         match (record.source, topic) {
             (Source::Control, _) => Err("a control record, not the exchange's".to_owned()),
             (_, Topic::DeadLetter) => Err("it names no stream that was asked for".to_owned()),
+            (_, Topic::Daily | Topic::Transactions) => {
+                Err("stocks are not this exchange's".to_owned())
+            }
             (Source::Stream, Topic::Trade) => stream_trade(text, &record.key).map(Event::Trade),
             (Source::Stream, Topic::BookTicker) => book(text, &record.key).map(Event::Book),
             (Source::Stream, Topic::Ticker) => {

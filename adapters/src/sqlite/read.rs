@@ -4,7 +4,11 @@ use fts_core::decimal::{Decimal, Notional};
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Source, Symbol, Ticker, Trade};
 use fts_core::port::store::{End, Span};
-use fts_core::row::{AlertRow, BookSecond, Candle, CandleRow, Extent, GapRow, Table, TradeRow};
+use fts_core::row::{
+    AlertRow, BookSecond, Candle, CandleRow, DailyRow, Extent, GapRow, Table, TradeRow,
+    TransactionRow,
+};
+use fts_core::stock::{Daily, Transaction};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Params, Result, Row, params};
 
@@ -107,18 +111,50 @@ pub(super) fn book_seconds(
 }
 
 pub(super) fn tickers(connection: &Connection, symbol: &Symbol, span: Span) -> Result<Vec<Ticker>> {
+    of_symbol(connection, Table::Tickers, "symbol", symbol, span, ticker)
+}
+
+pub(super) fn dailies(
+    connection: &Connection,
+    symbol: &Symbol,
+    span: Span,
+) -> Result<Vec<DailyRow>> {
+    of_symbol(connection, Table::Dailies, "symbol", symbol, span, daily)
+}
+
+pub(super) fn transactions(
+    connection: &Connection,
+    stock: &Symbol,
+    span: Span,
+) -> Result<Vec<TransactionRow>> {
+    of_symbol(connection, Table::Transactions, "accion", stock, span, transaction)
+}
+
+/// The rows of one symbol in a span, of a table that is read by time.
+fn of_symbol<T>(
+    connection: &Connection,
+    table: Table,
+    symbol_column: &str,
+    symbol: &Symbol,
+    span: Span,
+    decode: fn(&mut Columns<'_, '_>) -> Result<T>,
+) -> Result<Vec<T>> {
     let direction = match span.end {
         End::Oldest => "ASC",
         End::Newest => "DESC",
     };
+    let (name, layout) = (table.name(), layout(table));
+    let order: Vec<String> =
+        layout.key.split(", ").map(|column| format!("{column} {direction}")).collect();
     let sql = format!(
-        "SELECT {} FROM binance_ticker_data \
-         WHERE event_time BETWEEN ?1 AND ?2 AND symbol = ?3 \
-         ORDER BY event_time {direction} LIMIT ?4",
-        layout(Table::Tickers).columns
+        "SELECT {} FROM {name} WHERE {} BETWEEN ?1 AND ?2 AND {symbol_column} = ?3 \
+         ORDER BY {} LIMIT ?4",
+        layout.columns,
+        layout.time,
+        order.join(", ")
     );
     let parameters = params![span.from, span.to, symbol.as_str(), rows(span.limit)];
-    let mut found = select(connection, &sql, parameters, ticker)?;
+    let mut found = select(connection, &sql, parameters, decode)?;
     if span.end == End::Newest {
         found.reverse();
     }
@@ -271,6 +307,11 @@ impl<'a, 's> Columns<'a, 's> {
         self.parsed("a text", Some)
     }
 
+    fn maybe_text(&mut self) -> Result<Option<&'a str>> {
+        self.index += 1;
+        Ok(self.row.get_ref(self.index - 1)?.as_str_or_null()?)
+    }
+
     fn symbol(&mut self) -> Result<Symbol> {
         self.parsed("a symbol", |text| Symbol::new(text).ok())
     }
@@ -396,6 +437,40 @@ fn ticker(row: &mut Columns<'_, '_>) -> Result<Ticker> {
         last_trade_id: row.int()?,
         trade_count: row.int()?,
     })
+}
+
+fn daily(row: &mut Columns<'_, '_>) -> Result<DailyRow> {
+    let symbol = row.symbol()?;
+    let _time = row.int()?;
+    let daily = Daily {
+        date: row.parsed("a date", |text| text.parse().ok())?,
+        open: row.decimal()?,
+        high: row.decimal()?,
+        low: row.decimal()?,
+        close: row.decimal()?,
+        volume: row.int()?,
+        fetched_at: row.int()?,
+    };
+    Ok(DailyRow { symbol, daily })
+}
+
+fn transaction(row: &mut Columns<'_, '_>) -> Result<TransactionRow> {
+    let id = row.text()?.to_owned();
+    let transaction = Transaction {
+        // Whether its writer or its place in the log gave it, the row's id says it.
+        id: None,
+        time: row.int()?,
+        timestamp: row.text()?.to_owned(),
+        stock: row.symbol()?,
+        kind: row.text()?.to_owned(),
+        quantity: row.int()?,
+        unit_price: row.decimal()?,
+        total: row.decimal()?,
+        state: row.text()?.to_owned(),
+        error: row.maybe_text()?.map(str::to_owned),
+        extra: row.text()?.to_owned(),
+    };
+    Ok(TransactionRow { id, transaction, received_at: row.int()? })
 }
 
 fn gap(row: &mut Columns<'_, '_>) -> Result<GapRow> {

@@ -4,7 +4,7 @@ use fts_core::row::Table;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Step `n` leads from version `n` to `n + 1`. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Why a file's schema is not this program's.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,23 @@ pub(super) const fn layout(table: Table) -> Layout {
             columns: "topic, partition, offset, symbol, received_at, reason, payload, version",
             key: "topic, partition, offset",
             time: "received_at",
+        },
+        Table::Dailies => Layout {
+            columns: "symbol, time, fecha, apertura, maximo, minimo, cierre, volumen, fetched_at, \
+                      version",
+            key: "time, symbol",
+            time: "time",
+        },
+        Table::DailyChanges => Layout {
+            columns: "symbol, time, fecha, campo, antes, despues, fetched_at, version",
+            key: "fetched_at, symbol, time, campo",
+            time: "fetched_at",
+        },
+        Table::Transactions => Layout {
+            columns: "id, time, timestamp, accion, tipo_transaccion, cantidad, precio_unitario, \
+                      total, estado, error, extra, received_at, version",
+            key: "time, id",
+            time: "time",
         },
     }
 }

@@ -7,8 +7,8 @@ use fts_core::decimal::{Decimal, Notional};
 use fts_core::interval::Interval;
 use fts_core::port::store::StoreError;
 use fts_core::row::{
-    AlertRow, BookSecondRow, BookTickerRow, CandleRow, DeadLetterRow, Extent, GapRow, Rows, Table,
-    TickerRow, TradeRow,
+    AlertRow, BookSecondRow, BookTickerRow, CandleRow, DailyChangeRow, DailyRow, DeadLetterRow,
+    Extent, GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
 };
 use rusqlite::{CachedStatement, Connection, Error, Result, params};
 
@@ -35,7 +35,10 @@ pub(super) fn write(connection: &Connection, rows: &Rows) -> Result<(), StoreErr
     write_table(connection, &rows.tickers, &mut digits)?;
     write_table(connection, &rows.gaps, &mut digits)?;
     write_table(connection, &rows.alerts, &mut digits)?;
-    write_table(connection, &rows.dead_letters, &mut digits)
+    write_table(connection, &rows.dead_letters, &mut digits)?;
+    write_table(connection, &rows.dailies, &mut digits)?;
+    write_table(connection, &rows.daily_changes, &mut digits)?;
+    write_table(connection, &rows.transactions, &mut digits)
 }
 
 fn write_table<R: Stored>(
@@ -118,6 +121,11 @@ struct Binder<'a, 'c> {
 
 impl Binder<'_, '_> {
     fn text(&mut self, value: &str) -> Result<()> {
+        self.index += 1;
+        self.statement.raw_bind_parameter(self.index, value)
+    }
+
+    fn maybe_text(&mut self, value: Option<&str>) -> Result<()> {
         self.index += 1;
         self.statement.raw_bind_parameter(self.index, value)
     }
@@ -347,6 +355,73 @@ impl Stored for DeadLetterRow {
 
     fn key(&self) -> String {
         format!("{} {}/{}", self.topic.name(), self.partition, self.offset)
+    }
+}
+
+impl Stored for DailyRow {
+    const TABLE: Table = Table::Dailies;
+
+    fn bind(&self, to: &mut Binder<'_, '_>) -> Result<()> {
+        let daily = &self.daily;
+        to.text(self.symbol.as_str())?;
+        to.int(daily.time())?;
+        to.text(&daily.date.to_string())?;
+        to.decimal(daily.open)?;
+        to.decimal(daily.high)?;
+        to.decimal(daily.low)?;
+        to.decimal(daily.close)?;
+        to.int(daily.volume)?;
+        to.int(daily.fetched_at)?;
+        to.int(daily.fetched_at)
+    }
+
+    fn key(&self) -> String {
+        format!("{} {}", self.symbol, self.daily.date)
+    }
+}
+
+impl Stored for DailyChangeRow {
+    const TABLE: Table = Table::DailyChanges;
+
+    fn bind(&self, to: &mut Binder<'_, '_>) -> Result<()> {
+        let change = &self.change;
+        to.text(self.symbol.as_str())?;
+        to.int(change.time())?;
+        to.text(&change.date.to_string())?;
+        to.text(change.column)?;
+        to.text(&change.before)?;
+        to.text(&change.after)?;
+        to.int(change.fetched_at)?;
+        to.int(IMMUTABLE)
+    }
+
+    fn key(&self) -> String {
+        format!("{} {} {}", self.symbol, self.change.date, self.change.column)
+    }
+}
+
+impl Stored for TransactionRow {
+    const TABLE: Table = Table::Transactions;
+
+    fn bind(&self, to: &mut Binder<'_, '_>) -> Result<()> {
+        let it = &self.transaction;
+        to.text(&self.id)?;
+        to.int(it.time)?;
+        to.text(&it.timestamp)?;
+        to.text(it.stock.as_str())?;
+        to.text(&it.kind)?;
+        to.int(it.quantity)?;
+        to.decimal(it.unit_price)?;
+        to.decimal(it.total)?;
+        to.text(&it.state)?;
+        to.maybe_text(it.error.as_deref())?;
+        to.text(&it.extra)?;
+        to.int(self.received_at)?;
+        to.int(IMMUTABLE)
+    }
+
+    fn key(&self) -> String {
+        self.id.clone()
     }
 }
 

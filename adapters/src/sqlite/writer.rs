@@ -207,6 +207,9 @@ fn count(rows: &Rows) {
         (Table::Gaps, rows.gaps.len()),
         (Table::Alerts, rows.alerts.len()),
         (Table::DeadLetters, rows.dead_letters.len()),
+        (Table::Dailies, rows.dailies.len()),
+        (Table::DailyChanges, rows.daily_changes.len()),
+        (Table::Transactions, rows.transactions.len()),
     ];
     for (table, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         metrics::counter!(STORE_ROWS_TOTAL, "store" => super::NAME, "table" => table.name())

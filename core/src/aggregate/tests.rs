@@ -239,7 +239,7 @@ proptest! {
         let log = log(&trades, &dice);
         let fresh = || Copy { aggregate: Aggregate::new(0, RULE), position: 0, acked: true };
         let mut copies = [fresh(), fresh(), fresh()];
-        let mut saved = Checkpoint { positions: vec![(Topic::Trade, 0)], symbols: Vec::new() };
+        let mut saved = Checkpoint { positions: vec![(Topic::Trade, 0)], ..Checkpoint::default() };
         let mut store = Kept::default();
         let mut under_way: Vec<(usize, Rows)> = Vec::new();
         let revive = |saved: &Checkpoint| Copy {

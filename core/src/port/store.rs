@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use crate::interval::Interval;
 use crate::market::{BookTicker, Symbol, Ticker};
-use crate::row::{AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeRow};
+use crate::row::{
+    AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Rows, Table, TradeRow, TransactionRow,
+};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -62,6 +64,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest gaps of all symbols, newest first.
     async fn gaps(&self, limit: usize) -> Result<Vec<GapRow>, StoreError>;
+
+    /// The daily prices of a stock within `span` (of midnights UTC), likewise. None in a store
+    /// that does not keep them.
+    async fn dailies(&self, _symbol: &Symbol, _span: Span) -> Result<Vec<DailyRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The transactions of a stock within `span`, likewise; [`Transaction::id`] is left out.
+    ///
+    /// [`Transaction::id`]: crate::stock::Transaction::id
+    async fn transactions(
+        &self,
+        _stock: &Symbol,
+        _span: Span,
+    ) -> Result<Vec<TransactionRow>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A span of time and how much of it is wanted.

@@ -87,6 +87,9 @@ section!(Retention {
     gaps: i64 = 0,
     alerts: i64 = 0,
     dead_letters: i64 = 0,
+    finanzas_batch: i64 = 0,
+    finanzas_batch_changes: i64 = 0,
+    transacciones_nrt: i64 = 0,
 });
 
 section!(Http { listen: String = "127.0.0.1:8080".to_owned() });
@@ -95,7 +98,7 @@ section!(Telemetry { filter: String = "info".to_owned() });
 
 impl Retention {
     /// By table.
-    pub(super) fn tables(&self) -> [(Table, i64); 8] {
+    pub(super) fn tables(&self) -> [(Table, i64); 11] {
         [
             (Table::Trades, self.trades),
             (Table::Candles, self.candles),
@@ -105,6 +108,9 @@ impl Retention {
             (Table::Gaps, self.gaps),
             (Table::Alerts, self.alerts),
             (Table::DeadLetters, self.dead_letters),
+            (Table::Dailies, self.finanzas_batch),
+            (Table::DailyChanges, self.finanzas_batch_changes),
+            (Table::Transactions, self.transacciones_nrt),
         ]
     }
 }

@@ -87,11 +87,42 @@ fn symbol() -> impl Strategy<Value = SymbolCheckpoint> {
         })
 }
 
+fn stock() -> impl Strategy<Value = StockCheckpoint> {
+    let daily = (-100_000..100_000_i32, decimal(), decimal(), any::<[i64; 2]>()).prop_map(
+        |(day, one, other, [volume, fetched_at])| Daily {
+            date: jiff::civil::date(2000, 1, 1).saturating_add(jiff::Span::new().days(day)),
+            open: one,
+            high: other,
+            low: other,
+            close: one,
+            volume,
+            fetched_at,
+        },
+    );
+    (
+        prop::collection::vec(daily, 0..3),
+        any::<Option<(i64, i64, i64)>>(),
+        prop::collection::vec((any::<i64>(), any::<i64>(), decimal()), 0..3),
+        prop::collection::vec(any::<i64>(), 0..3),
+    )
+        .prop_map(|(days, transactions, closes, pending_alerts)| StockCheckpoint {
+            symbol: Symbol::new("TSLA").unwrap(),
+            days,
+            transactions,
+            closes,
+            pending_alerts,
+        })
+}
+
 proptest! {
     #[test]
-    fn what_is_saved_is_loaded(symbols in prop::collection::vec(symbol(), 0..3), next: u64) {
+    fn what_is_saved_is_loaded(
+        symbols in prop::collection::vec(symbol(), 0..3),
+        stocks in prop::collection::vec(stock(), 0..3),
+        next: u64,
+    ) {
         let positions = vec![(Topic::Trade, next), (Topic::DeadLetter, 0)];
-        let checkpoint = Checkpoint { positions, symbols };
+        let checkpoint = Checkpoint { positions, symbols, stocks };
         prop_assert_eq!(decode(&encode(&checkpoint)).unwrap(), checkpoint);
     }
 }

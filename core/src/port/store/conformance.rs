@@ -13,7 +13,10 @@ use super::{End, Span, Store};
 use crate::interval::Interval;
 use crate::market::Symbol;
 use crate::row::{BookSecond, CandleRow, Rows, TradeRow};
-use samples::{MIDNIGHT, alert, book, candle, dead_letter, gap, second, symbol, ticker, trade};
+use samples::{
+    MIDNIGHT, alert, book, candle, daily, daily_change, dead_letter, gap, second, symbol, ticker,
+    trade, transaction,
+};
 
 mod reading;
 mod samples;
@@ -99,6 +102,8 @@ async fn everything(store: &Arc<dyn Store>) -> Vec<String> {
         all.push(format!("{:?}", seconds(store, &symbol).await));
         all.push(format!("{:?}", store.tickers(&symbol, ALL).await));
         all.push(format!("{:?}", store.latest_book(&symbol).await));
+        all.push(format!("{:?}", store.dailies(&symbol, ALL).await));
+        all.push(format!("{:?}", store.transactions(&symbol, ALL).await));
     }
     all.push(format!("{:?}", store.gaps(usize::MAX).await));
     all.push(format!("{:?}", store.alerts(usize::MAX).await));
@@ -116,6 +121,9 @@ fn one_of_each(name: &Symbol, time: i64) -> Rows {
         gaps: vec![gap(name, 1 + 100 * number, 3, time)],
         alerts: vec![alert(name, time, false)],
         dead_letters: vec![dead_letter(number.unsigned_abs(), time)],
+        dailies: vec![daily(name, number, time)],
+        daily_changes: vec![daily_change(name, number, time)],
+        transactions: vec![transaction(name, number, time)],
     }
 }
 

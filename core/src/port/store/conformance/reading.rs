@@ -1,14 +1,15 @@
 //! What was put is read back: in full, in order, and of the one symbol that was asked for.
 
 use super::samples::{
-    BEYOND_DOUBLE, MIDNIGHT, alert, book, candle, dead_letter, decimal, extreme_candle, gap,
-    second, symbol, ticker, trade,
+    BEYOND_DOUBLE, MIDNIGHT, alert, book, candle, daily, daily_change, dead_letter, decimal,
+    extreme_candle, gap, second, symbol, ticker, trade, transaction,
 };
 use super::{ALL, Place, candles, ids, newest_first, one_of_each, put, seconds, trades};
 use crate::interval::Interval;
 use crate::market::Symbol;
 use crate::port::store::{End, Span};
-use crate::row::{GapRow, Rows};
+use crate::row::{GapRow, Rows, TransactionRow};
+use crate::stock::Transaction;
 
 /// Reading gives each kind of row in full.
 pub async fn rows_read_back_as_they_were_put(place: &impl Place) {
@@ -26,6 +27,19 @@ pub async fn rows_read_back_as_they_were_put(place: &impl Place) {
         ],
         alerts: vec![alert(&btc, MIDNIGHT, true), alert(&btc, MIDNIGHT + 1_000, false)],
         dead_letters: vec![dead_letter(0, MIDNIGHT)],
+        dailies: vec![daily(&btc, 0, MIDNIGHT), daily(&btc, 1, MIDNIGHT)],
+        daily_changes: vec![daily_change(&btc, 0, MIDNIGHT)],
+        transactions: vec![
+            transaction(&btc, 1, MIDNIGHT),
+            TransactionRow {
+                transaction: Transaction {
+                    state: "FALLIDO".to_owned(),
+                    error: Some("TIMEOUT".to_owned()),
+                    ..transaction(&btc, 2, MIDNIGHT).transaction
+                },
+                ..transaction(&btc, 2, MIDNIGHT)
+            },
+        ],
     };
     put(place, &store, rows.clone()).await;
 
@@ -39,6 +53,9 @@ pub async fn rows_read_back_as_they_were_put(place: &impl Place) {
     assert_eq!(store.tickers(&btc, ALL).await, Ok(vec![*ticker(&btc, MIDNIGHT + 123).ticker]));
     assert_eq!(store.gaps(9).await, Ok(newest_first(rows.gaps)));
     assert_eq!(store.alerts(9).await, Ok(newest_first(rows.alerts)));
+    assert_eq!(store.dailies(&btc, ALL).await, Ok(rows.dailies));
+    assert_eq!(store.transactions(&btc, ALL).await, Ok(rows.transactions));
+    assert_eq!(store.transactions(&symbol("TSLA"), ALL).await, Ok(Vec::new()));
 }
 
 /// No digit is lost: neither by a double nor by a bound.
@@ -57,6 +74,13 @@ pub async fn numbers_at_the_edge_read_back_exactly(place: &impl Place) {
     plunge.change_percent = decimal("-99.99999999");
     let mut busy = second(&odd, MIDNIGHT, BEYOND_DOUBLE);
     busy.second.spread_sum = decimal("1000000000000000").plus(decimal("0.00000001"));
+    let mut rich = daily(&odd, 0, MIDNIGHT);
+    rich.daily.high = decimal("1000000000000000");
+    rich.daily.low = decimal("0.00000001");
+    rich.daily.volume = BEYOND_DOUBLE;
+    let mut dear = transaction(&odd, 1, MIDNIGHT);
+    dear.transaction.quantity = BEYOND_DOUBLE;
+    dear.transaction.total = decimal("999999999999999.99999999");
     let rows = Rows {
         trades: vec![trade(&odd, BEYOND_DOUBLE, MIDNIGHT), last],
         candles: vec![extreme_candle(&odd)],
@@ -66,6 +90,9 @@ pub async fn numbers_at_the_edge_read_back_exactly(place: &impl Place) {
         gaps: vec![gap(&odd, BEYOND_DOUBLE, 10, MIDNIGHT)],
         alerts: vec![plunge],
         dead_letters: vec![dead_letter(1 << 54 | 1, MIDNIGHT)],
+        dailies: vec![rich],
+        daily_changes: Vec::new(),
+        transactions: vec![dear],
     };
     put(place, &store, rows.clone()).await;
 
@@ -78,6 +105,8 @@ pub async fn numbers_at_the_edge_read_back_exactly(place: &impl Place) {
     assert_eq!(store.tickers(&odd, ALL).await, Ok(expected));
     assert_eq!(store.gaps(9).await, Ok(rows.gaps));
     assert_eq!(store.alerts(9).await, Ok(rows.alerts));
+    assert_eq!(store.dailies(&odd, ALL).await, Ok(rows.dailies));
+    assert_eq!(store.transactions(&odd, ALL).await, Ok(rows.transactions));
 }
 
 /// Both ends are inclusive; the limit cuts at the other end; rows come oldest first either way.

@@ -1,12 +1,16 @@
 //! Rows to put: plain ones that differ by their arguments, and ones at the edge of what there is.
 
+use jiff::Span;
+use jiff::civil::Date;
+
 use crate::decimal::{Decimal, Notional};
 use crate::interval::Interval;
 use crate::market::{BookTicker, Source, Symbol, Ticker, Topic, Trade};
 use crate::row::{
-    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DeadLetterRow, Extent,
-    GapRow, TickerRow, TradeRow,
+    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DailyChangeRow,
+    DailyRow, DeadLetterRow, Extent, GapRow, TickerRow, TradeRow, TransactionRow,
 };
+use crate::stock::{Daily, DailyChange, Transaction};
 
 /// 2024-08-09 00:00 UTC: the start of a window of every interval.
 pub(super) const MIDNIGHT: i64 = 1_723_161_600_000;
@@ -189,5 +193,51 @@ pub(super) fn extreme_candle(symbol: &Symbol) -> CandleRow {
             last_trade_id: i64::MAX,
         },
         complete: true,
+    }
+}
+
+/// The prices of the `number`th day after the first, said at `fetched_at`.
+pub(super) fn daily(symbol: &Symbol, number: i64, fetched_at: i64) -> DailyRow {
+    DailyRow {
+        symbol: symbol.clone(),
+        daily: Daily {
+            date: day(number),
+            open: decimal("220.91"),
+            high: decimal("223.55"),
+            low: decimal("214.33"),
+            close: decimal("216.27"),
+            volume: 59_927_300,
+            fetched_at,
+        },
+    }
+}
+
+pub(super) fn daily_change(symbol: &Symbol, number: i64, fetched_at: i64) -> DailyChangeRow {
+    let (before, after) = ("252.18000000".to_owned(), "252.17900000".to_owned());
+    let change = DailyChange { date: day(number), column: "maximo", before, after, fetched_at };
+    DailyChangeRow { symbol: symbol.clone(), change }
+}
+
+fn day(number: i64) -> Date {
+    Date::constant(2017, 2, 3).saturating_add(Span::new().days(number % 1_000))
+}
+
+pub(super) fn transaction(stock: &Symbol, number: i64, time: i64) -> TransactionRow {
+    TransactionRow {
+        id: format!("{stock}-{number}"),
+        transaction: Transaction {
+            id: None,
+            time,
+            timestamp: "2024-08-09 00:00:00".to_owned(),
+            stock: stock.clone(),
+            kind: "COMPRA".to_owned(),
+            quantity: 7,
+            unit_price: decimal("216.27"),
+            total: decimal("1513.89"),
+            state: "EXITOSO".to_owned(),
+            error: None,
+            extra: "{\"mesa\":\"ñ\"}".to_owned(),
+        },
+        received_at: time + 3,
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::samples::{
-    MIDNIGHT, alert, book, candle, dead_letter, gap, second, symbol, ticker, trade,
+    MIDNIGHT, alert, book, candle, daily_change, dead_letter, gap, second, symbol, ticker, trade,
+    transaction,
 };
 use super::{
     ALL, Place, both, candles, check_greatest, everything, one_of_each, put, seconds, trades,
@@ -148,6 +149,8 @@ pub async fn retention_is_measured_from_the_newest_row(place: &impl Place) {
         rows.tickers.push(ticker(&btc, at(number)));
         rows.book_tickers.push(book(&btc, number, at(number)));
         rows.dead_letters.push(dead_letter(u64::try_from(number).unwrap_or(0), at(number)));
+        rows.daily_changes.push(daily_change(&btc, number, at(number)));
+        rows.transactions.push(transaction(&btc, number, at(number)));
     }
     put(place, &store, rows).await;
 
@@ -162,8 +165,15 @@ pub async fn retention_is_measured_from_the_newest_row(place: &impl Place) {
     ] {
         assert_eq!(store.expire(table, 100_000).await, Ok(expected), "{table:?}");
     }
-    let small =
-        [Table::Gaps, Table::Alerts, Table::Tickers, Table::BookTickers, Table::DeadLetters];
+    let small = [
+        Table::Gaps,
+        Table::Alerts,
+        Table::Tickers,
+        Table::BookTickers,
+        Table::DeadLetters,
+        Table::DailyChanges,
+        Table::Transactions,
+    ];
     for table in small {
         assert_eq!(store.expire(table, 4_000).await, Ok(5), "{table:?}");
         assert_eq!(store.expire(table, 4_000).await, Ok(0), "{table:?} again");
