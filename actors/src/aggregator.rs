@@ -13,20 +13,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
 use fts_core::alert::AlertRule;
-use fts_core::interval::Interval;
 use fts_core::market::{Source, Topic};
 use fts_core::metrics::{
     CHECKPOINT_BYTES, CHECKPOINTS_TOTAL, FOLD_RECORDS, FOLD_ROWS_WAITING, MISSING_TRADES,
 };
 use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
-use fts_core::row::Rows;
+use fts_core::row::CandleRow;
 use fts_core::time::{Clock, UnixNanos};
+use metrics::{Counter, Gauge};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::demand::{Demand, Need};
-use crate::view::{Picture, SymbolView, View};
+use crate::view::{SymbolView, View};
 use crate::worker::{Job, JobError, Stop};
 use crate::writer::{Put, Sender, usize_to_f64};
 
@@ -38,6 +38,10 @@ const ROWS_MAX: usize = 20_000;
 const IN_FLIGHT_MAX: usize = 2;
 /// How often rows of every scope are emitted.
 const SLOW_EVERY: Duration = Duration::from_millis(250);
+/// How often the backfill and the view are told of what is new, unless something is missing.
+const NEWS_EVERY: Duration = Duration::from_millis(100);
+/// Bytes of records after which there is likely more: it is absorbed at once.
+const BEHIND_BYTES: usize = READ_BYTES / 4;
 /// How long to wait for records before looking around all the same.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to leave a log alone that is out of reach.
@@ -88,16 +92,30 @@ struct Run {
     positions: Vec<(Topic, u64)>,
     /// The ends of the topics when this run began: what lies before is on disk.
     on_disk: Vec<(Topic, u64)>,
+    /// Whether all that was on disk is absorbed.
+    is_caught_up: bool,
+    /// Whether the log is likely to have more than was absorbed.
+    is_behind: bool,
     in_flight: VecDeque<InFlight>,
     /// When the records absorbed since the last batch were received.
     received: Vec<UnixNanos>,
+    /// When the log was last looked into.
+    looked_at: Instant,
     flushed_at: Instant,
     /// When rows of every scope were last emitted.
     all_flushed_at: Instant,
+    told_at: Instant,
     checkpointed_at: Instant,
     /// Positions of the last checkpoint taken.
     checkpointed: Vec<(Topic, u64)>,
-    has_told: bool,
+    meters: Meters,
+}
+
+/// Looked up once a run: a look-up costs as much as a record.
+struct Meters {
+    records: Counter,
+    missing: Gauge,
+    waiting: Gauge,
 }
 
 #[async_trait]
@@ -106,13 +124,16 @@ impl Job for Aggregator {
         let mut run = self.resume().await?;
         let mut farewell = None;
         loop {
+            let is_ending = stop.is_requested();
+            let now = Instant::now();
             let has_room = run.aggregate.rows_waiting() < ROWS_MAX;
-            let absorbed = if has_room { self.absorb(&mut run).await? } else { 0 };
-            self.tell(&mut run);
-            self.flush(&mut run, stop.is_requested()).await?;
-            if stop.is_requested() {
+            let is_time = is_ending || run.is_behind || now >= run.looked_at + self.flush_interval;
+            let absorbed = if has_room && is_time { self.absorb(&mut run, now).await? } else { 0 };
+            self.tell(&mut run, now);
+            self.flush(&mut run, now, is_ending).await?;
+            if is_ending {
                 // Sources have ended: what is in the log by now is all there will be.
-                let deadline = *farewell.get_or_insert(Instant::now() + FAREWELL);
+                let deadline = *farewell.get_or_insert(now + FAREWELL);
                 if absorbed == 0
                     && run.in_flight.is_empty()
                     && !run.aggregate.has_changes(Scope::All)
@@ -121,7 +142,7 @@ impl Job for Aggregator {
                     self.save(saved).await?;
                     return Ok(());
                 }
-                if Instant::now() > deadline {
+                if now > deadline {
                     tracing::warn!(
                         partition = self.partition,
                         "stopped before all was stored; it will be at the next start"
@@ -129,7 +150,7 @@ impl Job for Aggregator {
                     return Ok(());
                 }
             }
-            self.wait(&mut run, absorbed, &mut stop).await?;
+            self.wait(&mut run, &mut stop).await?;
         }
     }
 }
@@ -165,30 +186,34 @@ impl Aggregator {
             on_disk.push((topic, end));
         }
         let aggregate = Aggregate::restore(self.partition, self.rule, &checkpoint);
-        let shown: Vec<_> = aggregate.symbols().iter().collect();
-        self.view.update(|picture| {
-            for state in shown {
-                show_coverage(picture.symbols.entry(state.symbol.clone()).or_default(), state);
-            }
-        });
         let now = Instant::now();
+        let partition = self.partition.to_string();
         Ok(Run {
             aggregate,
             checkpointed: positions.clone(),
             positions,
             on_disk,
+            is_caught_up: false,
+            is_behind: true,
             in_flight: VecDeque::new(),
             received: Vec::new(),
+            looked_at: now,
             flushed_at: now,
             all_flushed_at: now,
+            told_at: now,
             checkpointed_at: now,
-            has_told: false,
+            meters: Meters {
+                records: metrics::counter!(FOLD_RECORDS),
+                missing: metrics::gauge!(MISSING_TRADES, "partition" => partition.clone()),
+                waiting: metrics::gauge!(FOLD_ROWS_WAITING, "partition" => partition),
+            },
         })
     }
 
     /// Absorbs what the log has; returns how many records that were.
-    async fn absorb(&self, run: &mut Run) -> Result<u64, JobError> {
-        let mut absorbed = 0;
+    async fn absorb(&self, run: &mut Run, now: Instant) -> Result<u64, JobError> {
+        let (mut absorbed, mut bytes) = (0, 0);
+        run.looked_at = now;
         for (topic, next) in &mut run.positions {
             let batch = match self.log.read(*topic, self.partition, *next, READ_BYTES).await {
                 Ok(batch) => batch,
@@ -216,40 +241,54 @@ impl Aggregator {
                 };
                 run.aggregate.absorb(*topic, stored, event);
                 run.received.push(stored.record.received_at);
+                bytes += stored.record.value.len();
                 *next = stored.offset + 1;
             }
             absorbed += u64::try_from(batch.len()).unwrap_or(0);
         }
-        metrics::counter!(FOLD_RECORDS).increment(absorbed);
+        run.is_behind = absorbed > 0 && (!run.is_caught_up || bytes > BEHIND_BYTES);
+        run.meters.records.increment(absorbed);
         Ok(absorbed)
     }
 
-    /// Tells the backfill what is missing.
-    fn tell(&self, run: &mut Run) {
-        let is_caught_up = run
-            .on_disk
-            .iter()
-            .all(|(topic, end)| run.positions.iter().any(|it| it.0 == *topic && it.1 >= *end));
+    /// Tells the backfill what is missing, and the view what is new.
+    fn tell(&self, run: &mut Run, now: Instant) {
+        let was_caught_up = run.is_caught_up;
+        run.is_caught_up = was_caught_up
+            || run
+                .on_disk
+                .iter()
+                .all(|(topic, end)| run.positions.iter().any(|it| it.0 == *topic && it.1 >= *end));
+        let is_urgent = run.is_caught_up != was_caught_up
+            || run.aggregate.news().any(|state| Need::is_urgent(&state.coverage));
+        if !is_urgent && now < run.told_at + NEWS_EVERY {
+            return;
+        }
+        run.told_at = now;
         let position = position(&run.positions, Topic::Trade);
-        let first = is_caught_up && !run.has_told;
-        let need = |state: &SymbolState| (state.symbol.clone(), Need::of(&state.coverage));
-        let needs = if first {
-            run.aggregate.symbols().iter().map(need).collect()
-        } else {
-            run.aggregate.changed().map(need).collect()
-        };
-        run.has_told |= is_caught_up;
-        self.demand.tell(is_caught_up, position, needs);
+        let news: Vec<_> = run.aggregate.take_news().collect();
+        self.view.update(|picture| {
+            for state in &news {
+                show(picture.symbols.entry(state.symbol.clone()).or_default(), state);
+            }
+        });
+        let need = |state: &&SymbolState| (state.symbol.clone(), Need::of(&state.coverage));
+        let needs = news.iter().map(need).collect();
+        self.demand.tell(run.is_caught_up, position, needs);
+        let holes = run.aggregate.symbols().iter().flat_map(|state| state.coverage.holes());
+        let missing: i64 = holes.map(|(first, last)| last - first + 1).sum();
+        run.meters.missing.set(f64::from(u32::try_from(missing).unwrap_or(u32::MAX)));
+        run.meters.waiting.set(usize_to_f64(run.aggregate.rows_waiting()));
     }
 
     /// Sends what changed to the writer, if it is time and there is room.
-    async fn flush(&self, run: &mut Run, is_ending: bool) -> Result<(), JobError> {
-        if run.in_flight.len() >= IN_FLIGHT_MAX || run.flushed_at.elapsed() < self.flush_interval {
+    async fn flush(&self, run: &mut Run, now: Instant, is_ending: bool) -> Result<(), JobError> {
+        if run.in_flight.len() >= IN_FLIGHT_MAX || now < run.flushed_at + self.flush_interval {
             return Ok(());
         }
-        let is_due = run.checkpointed_at.elapsed() >= self.checkpoint_interval
+        let is_due = now >= run.checkpointed_at + self.checkpoint_interval
             && run.checkpointed != run.positions;
-        let is_slow = is_due || is_ending || run.all_flushed_at.elapsed() >= SLOW_EVERY;
+        let is_slow = is_due || is_ending || now >= run.all_flushed_at + SLOW_EVERY;
         let scope = if is_slow { Scope::All } else { Scope::Fast };
         if !run.aggregate.has_changes(scope) {
             run.received.clear();
@@ -259,13 +298,11 @@ impl Aggregator {
             }
             return Ok(());
         }
-        run.flushed_at = Instant::now();
+        run.flushed_at = now;
         if scope == Scope::All {
-            run.all_flushed_at = run.flushed_at;
+            run.all_flushed_at = now;
         }
-        self.show_changed(run);
         let rows = run.aggregate.take_rows(scope);
-        self.view.update(|picture| show_rows(picture, &rows));
         let checkpoint = is_due.then(|| self.snapshot(run));
         let (done, answer) = oneshot::channel();
         let received = std::mem::take(&mut run.received);
@@ -275,34 +312,41 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Waits for whatever comes next.
-    async fn wait(&self, run: &mut Run, absorbed: u64, stop: &mut Stop) -> Result<(), JobError> {
+    /// Waits for whatever comes next. Under load that is the next turn: records are looked for, and
+    /// rows sent, once every flush interval, however many commits the log makes.
+    async fn wait(&self, run: &mut Run, stop: &mut Stop) -> Result<(), JobError> {
         let has_room = run.aggregate.rows_waiting() < ROWS_MAX;
         let may_flush = run.in_flight.len() < IN_FLIGHT_MAX;
+        let is_ending = stop.is_requested();
+        let next_flush = run.flushed_at + self.flush_interval;
         let flush_at = if run.aggregate.has_changes(Scope::Fast) {
-            Some(run.flushed_at + self.flush_interval)
+            Some(next_flush)
         } else if run.aggregate.has_changes(Scope::All) {
-            Some((run.flushed_at + self.flush_interval).max(run.all_flushed_at + SLOW_EVERY))
+            Some(if is_ending { next_flush } else { next_flush.max(run.all_flushed_at + SLOW_EVERY) })
         } else {
             None
         };
-        let flush_at = flush_at.filter(|_| may_flush);
+        let has_news = run.aggregate.news().next().is_some();
+        let turn = [flush_at.filter(|_| may_flush), has_news.then_some(run.told_at + NEWS_EVERY)];
+        let turn = turn.into_iter().flatten().min();
         let acked = async {
             match run.in_flight.front_mut() {
                 Some(it) => (&mut it.done).await,
                 None => std::future::pending().await,
             }
         };
+        let records = async {
+            if run.is_behind {
+                return tokio::task::yield_now().await;
+            }
+            tokio::time::sleep_until(run.looked_at + self.flush_interval).await;
+            self.log.changed(self.partition, &run.positions, PATIENCE).await;
+        };
         let acked = tokio::select! {
             acked = acked => Some(acked),
-            () = self.log.changed(self.partition, &run.positions, PATIENCE),
-                if has_room && absorbed == 0 => None,
-            () = std::future::ready(()), if has_room && absorbed > 0 => {
-                tokio::task::yield_now().await;
-                None
-            }
-            () = tokio::time::sleep_until(flush_at.unwrap_or(run.flushed_at)), if flush_at.is_some() => None,
-            () = stop.requested(), if !stop.is_requested() => None,
+            () = records, if has_room => None,
+            () = tokio::time::sleep_until(turn.unwrap_or(run.flushed_at)), if turn.is_some() => None,
+            () = stop.requested(), if !is_ending => None,
             () = tokio::time::sleep(PATIENCE) => None,
         };
         if let Some(acked) = acked {
@@ -351,24 +395,6 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Shows the symbols that changed since the last batch.
-    fn show_changed(&self, run: &Run) {
-        self.view.update(|picture| {
-            for state in run.aggregate.changed() {
-                let view = picture.symbols.entry(state.symbol.clone()).or_default();
-                show_coverage(view, state);
-                view.last_received_at = run.received.last().copied().or(view.last_received_at);
-            }
-        });
-        let holes = run.aggregate.symbols().iter().flat_map(|state| state.coverage.holes());
-        let missing: i64 = holes.map(|(first, last)| last - first + 1).sum();
-        let missing = f64::from(u32::try_from(missing).unwrap_or(u32::MAX));
-        let partition = self.partition.to_string();
-        let waiting = usize_to_f64(run.aggregate.rows_waiting());
-        metrics::gauge!(MISSING_TRADES, "partition" => partition.clone()).set(missing);
-        metrics::gauge!(FOLD_ROWS_WAITING, "partition" => partition).set(waiting);
-    }
-
     async fn log_is_away(&self, reason: String) {
         tracing::warn!(partition = self.partition, reason, "the log is out of reach; trying again");
         self.view.problem("log", Some(reason));
@@ -385,38 +411,28 @@ fn position(positions: &[(Topic, u64)], topic: Topic) -> u64 {
     positions.iter().find(|it| it.0 == topic).map_or(0, |it| it.1)
 }
 
-fn show_coverage(view: &mut SymbolView, state: &SymbolState) {
+fn show(view: &mut SymbolView, state: &SymbolState) {
     let counts = state.counts;
     view.messages = counts.records;
     view.trades = counts.trades;
     view.backfilled = counts.backfilled;
     view.duplicates = counts.duplicates;
     view.dead_letters = counts.dead_letters;
+    view.last_received_at = state.received_at.or(view.last_received_at);
     view.last_trade_time = state.coverage.last_time();
     view.first_trade_id = state.coverage.first();
     view.contiguous_trade_id = state.coverage.contiguous();
     view.last_trade_id = state.coverage.last();
     view.missing = state.coverage.holes().map(|(first, last)| last - first + 1).sum();
     view.lost = state.coverage.parts().2.iter().map(fts_core::coverage::Gap::missing).sum();
-}
-
-fn show_rows(picture: &mut Picture, rows: &Rows) {
-    for row in &rows.candles {
-        let Some(view) = picture.symbols.get_mut(&row.symbol) else { continue };
-        let place = Interval::ALL.iter().position(|it| *it == row.interval);
-        let Some(shown) = place.and_then(|it| view.candles.get_mut(it)) else { continue };
-        if shown.as_ref().is_none_or(|it| it.candle.open_time <= row.candle.open_time) {
-            *shown = Some(row.clone());
+    for (shown, newest) in view.candles.iter_mut().zip(state.newest_candles()) {
+        let open_time = |it: &CandleRow| it.candle.open_time;
+        if newest.as_ref().map(open_time) >= shown.as_ref().map(open_time) {
+            *shown = newest;
         }
     }
-    for row in &rows.book_tickers {
-        if let Some(view) = picture.symbols.get_mut(&row.symbol) {
-            view.book = Some(row.book);
-        }
-    }
-    for row in &rows.tickers {
-        if let Some(view) = picture.symbols.get_mut(&row.symbol) {
-            view.ticker = Some(row.ticker.clone());
-        }
+    view.book = state.best.or(view.book);
+    if state.ticker.is_some() {
+        view.ticker.clone_from(&state.ticker);
     }
 }

@@ -59,6 +59,11 @@ impl Need {
             holes: coverage.holes().take(HOLES_MAX).collect(),
         }
     }
+
+    /// Whether there is something to fetch.
+    pub fn is_urgent(coverage: &Coverage) -> bool {
+        coverage.floor().is_none() || coverage.holes().next().is_some()
+    }
 }
 
 impl Demand {

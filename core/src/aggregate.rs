@@ -4,6 +4,8 @@
 //! no order of a map. Two copies that absorbed the same prefix of the log hold the same rows; which
 //! of those were already emitted is all that may differ.
 
+mod marks;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::alert::{AlertRule, Alerts};
@@ -15,10 +17,13 @@ use crate::interval::Interval;
 use crate::market::{BookTicker, Event, Source, Symbol, Ticker, Topic, Trade};
 use crate::port::log::Stored;
 use crate::row::{
-    BookSecond, BookTickerRow, Candle, DeadLetterRow, GapRow, Rows, TickerRow, TradeRow,
+    BookSecond, BookTickerRow, Candle, CandleRow, DeadLetterRow, GapRow, Rows, TickerRow, TradeRow,
     TransactionRow,
 };
 use crate::stock::{Stock, StockCheckpoint, Transaction};
+use crate::time::UnixNanos;
+
+use self::marks::Marks;
 
 /// How many event times of the 24 h statistics are remembered: they come once a second.
 const TICKERS_SEEN_MAX: usize = 16;
@@ -30,10 +35,12 @@ pub struct Aggregate {
     rule: AlertRule,
     index: HashMap<Symbol, usize>,
     symbols: Vec<SymbolState>,
-    /// Indices of the symbols that changed since the last batch.
-    dirty: Vec<usize>,
-    /// Indices of the symbols that changed since the last batch of all rows.
-    slow: Vec<usize>,
+    /// The symbols that changed since the last batch.
+    fast: Marks,
+    /// The symbols that changed since the last batch of all rows.
+    slow: Marks,
+    /// The symbols of which something was heard since the last [`Aggregate::take_news`].
+    news: Marks,
     /// Rows that never change again, waiting for the next batch.
     rows: Rows,
     /// Stocks have no trade ids and no streams: they are no symbols of the exchange.
@@ -49,12 +56,16 @@ pub struct SymbolState {
     pub coverage: Coverage,
     /// Records absorbed since this copy was made, by what became of them.
     pub counts: Counts,
+    /// When its newest record was received.
+    pub received_at: Option<UnixNanos>,
+    /// The newest best bid and ask that this copy was told of.
+    pub best: Option<BookTicker>,
+    /// The newest 24 h statistics that this copy was told of.
+    pub ticker: Option<Box<Ticker>>,
     candles: Candles,
     book: Book,
     tickers_seen: Recent,
     alerts: Alerts,
-    is_dirty: bool,
-    is_slow: bool,
 }
 
 /// Which of the changed rows a batch takes.
@@ -128,8 +139,9 @@ impl Aggregate {
             rule,
             index: HashMap::new(),
             symbols: Vec::new(),
-            dirty: Vec::new(),
-            slow: Vec::new(),
+            fast: Marks::default(),
+            slow: Marks::default(),
+            news: Marks::default(),
             rows: Rows::default(),
             stocks: BTreeMap::new(),
         }
@@ -168,6 +180,8 @@ impl Aggregate {
         let index = self.entry(&record.key);
         let Some(state) = self.symbols.get_mut(index) else { return };
         state.counts.records += 1;
+        state.received_at = state.received_at.max(Some(record.received_at));
+        self.news.add(index);
         let received_at = record.received_at.millis();
         let changed = match event {
             Ok(Event::Trade(trade)) => {
@@ -235,24 +249,15 @@ impl Aggregate {
     /// What changed since the last call, as far as `scope` goes.
     pub fn take_rows(&mut self, scope: Scope) -> Rows {
         let mut rows = std::mem::take(&mut self.rows);
-        for index in self.dirty.drain(..) {
+        let fast = self.fast.take();
+        let changed = match scope {
+            Scope::Fast => fast,
+            // What changed since the last batch also changed since the last batch of all rows.
+            Scope::All => self.slow.take(),
+        };
+        for index in changed {
             if let Some(state) = self.symbols.get_mut(index) {
-                state.is_dirty = false;
-                if !state.is_slow {
-                    state.is_slow = true;
-                    self.slow.push(index);
-                }
-                if scope == Scope::Fast {
-                    state.emit(&self.rule, scope, &mut rows);
-                }
-            }
-        }
-        if scope == Scope::All {
-            for index in self.slow.drain(..) {
-                if let Some(state) = self.symbols.get_mut(index) {
-                    state.is_slow = false;
-                    state.emit(&self.rule, scope, &mut rows);
-                }
+                state.emit(&self.rule, scope, &mut rows);
             }
         }
         for (symbol, stock) in &mut self.stocks {
@@ -268,8 +273,8 @@ impl Aggregate {
 
     /// Whether the next batch would have anything in it.
     pub fn has_changes(&self, scope: Scope) -> bool {
-        let is_slow = scope == Scope::All && !self.slow.is_empty();
-        is_slow || !self.dirty.is_empty() || !self.rows.is_empty()
+        let marks = if scope == Scope::All { &self.slow } else { &self.fast };
+        !marks.is_empty() || !self.rows.is_empty()
     }
 
     /// The symbols, in the order of first sight.
@@ -277,9 +282,14 @@ impl Aggregate {
         &self.symbols
     }
 
-    /// The symbols that changed since the last batch.
-    pub fn changed(&self) -> impl Iterator<Item = &SymbolState> {
-        self.dirty.iter().filter_map(|index| self.symbols.get(*index))
+    /// The symbols of which something was heard since the last [`Aggregate::take_news`].
+    pub fn news(&self) -> impl Iterator<Item = &SymbolState> {
+        self.news.iter().filter_map(|index| self.symbols.get(index))
+    }
+
+    /// The same, and none of it is news any more.
+    pub fn take_news(&mut self) -> impl Iterator<Item = &SymbolState> {
+        self.news.take().into_iter().filter_map(|index| self.symbols.get(index))
     }
 
     fn entry(&mut self, symbol: &Symbol) -> usize {
@@ -293,12 +303,9 @@ impl Aggregate {
     }
 
     fn touch(&mut self, index: usize) {
-        if let Some(state) = self.symbols.get_mut(index)
-            && !state.is_dirty
-        {
-            state.is_dirty = true;
-            self.dirty.push(index);
-        }
+        self.fast.add(index);
+        self.slow.add(index);
+        self.news.add(index);
     }
 }
 
@@ -308,18 +315,24 @@ impl SymbolState {
             symbol,
             coverage: Coverage::default(),
             counts: Counts::default(),
+            received_at: None,
+            best: None,
+            ticker: None,
             candles: Candles::default(),
             book: Book::default(),
             tickers_seen: Recent::default(),
             alerts: Alerts::default(),
-            is_dirty: false,
-            is_slow: false,
         }
     }
 
     /// The windows that may still change, as (interval, candle).
     pub fn windows(&self) -> impl Iterator<Item = (Interval, &Candle)> {
         self.candles.windows()
+    }
+
+    /// The newest window of each interval that is still open, in the order of [`Interval::ALL`].
+    pub fn newest_candles(&self) -> [Option<CandleRow>; Interval::ALL.len()] {
+        self.candles.newest(&self.symbol, &self.coverage)
     }
 
     fn absorb_trade(
@@ -356,6 +369,9 @@ impl SymbolState {
     fn absorb_book(&mut self, book: &BookTicker, received_at: i64, rows: &mut Rows) -> bool {
         let fresh = self.book.absorb(book, received_at);
         if fresh {
+            if self.best.is_none_or(|best| best.update_id < book.update_id) {
+                self.best = Some(*book);
+            }
             let symbol = self.symbol.clone();
             rows.book_tickers.push(BookTickerRow { symbol, book: *book, received_at });
         } else {
@@ -367,6 +383,9 @@ impl SymbolState {
     fn absorb_ticker(&mut self, ticker: Box<Ticker>, received_at: i64, rows: &mut Rows) -> bool {
         let fresh = self.tickers_seen.insert(ticker.event_time, TICKERS_SEEN_MAX);
         if fresh {
+            if self.ticker.as_ref().is_none_or(|it| it.event_time < ticker.event_time) {
+                self.ticker = Some(ticker.clone());
+            }
             let symbol = self.symbol.clone();
             rows.tickers.push(TickerRow { symbol, ticker, received_at });
         } else {

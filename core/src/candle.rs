@@ -109,6 +109,25 @@ impl Candles {
         }
     }
 
+    /// The newest window held of each interval, in the order of [`Interval::ALL`].
+    pub fn newest(
+        &self,
+        symbol: &Symbol,
+        known: &Coverage,
+    ) -> [Option<CandleRow>; Interval::ALL.len()] {
+        let mut newest = [const { None }; Interval::ALL.len()];
+        for ((interval, list), place) in
+            Interval::ALL.into_iter().zip(&self.windows).zip(&mut newest)
+        {
+            *place = list.back().map(|open| {
+                let candle = open.candle;
+                let complete = is_finished(known, candle.open_time, interval);
+                CandleRow { symbol: symbol.clone(), interval, candle, complete }
+            });
+        }
+        newest
+    }
+
     /// How many windows are held.
     pub fn len(&self) -> usize {
         self.windows.iter().map(VecDeque::len).sum()

@@ -16,7 +16,7 @@ use fts_core::metrics::{
     BINANCE_STREAM_ERRORS_TOTAL, BINANCE_UNROUTED_FRAMES_TOTAL,
 };
 use fts_core::port::feed::{Connection, FeedError, Frame};
-use fts_core::time::Clock;
+use fts_core::time::{Clock, UnixNanos};
 use futures_util::{SinkExt, StreamExt};
 use metrics::Counter;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -164,6 +164,8 @@ impl Streams {
         max: usize,
     ) -> Poll<Result<Vec<Frame>, FeedError>> {
         let mut frames = Vec::new();
+        // One time for all that is there already: asking for it costs as much as routing a frame.
+        let mut received_at = None;
         let answered = self.answer.is_some();
         let (mut heard, mut idle, mut bytes) = (false, false, 0);
         while frames.len() < max && self.after.is_none() {
@@ -172,14 +174,15 @@ impl Streams {
                 break;
             };
             heard = true;
+            let at = *received_at.get_or_insert_with(|| self.clock.now());
             match message {
                 Some(Ok(Message::Text(text))) => {
                     bytes += text.len();
-                    frames.extend(self.take_text(text));
+                    frames.extend(self.take_text(text, at));
                 }
                 Some(Ok(Message::Binary(value))) => {
                     bytes += value.len();
-                    frames.push(self.unrouted(value));
+                    frames.push(self.unrouted(value, at));
                 }
                 Some(Ok(Message::Ping(_))) => self.owes = true,
                 Some(Ok(Message::Close(farewell))) => {
@@ -247,10 +250,10 @@ impl Streams {
         Poll::Pending
     }
 
-    fn take_text(&mut self, text: Utf8Bytes) -> Option<Frame> {
+    fn take_text(&mut self, text: Utf8Bytes, at: UnixNanos) -> Option<Frame> {
         match self.routes.read(&text) {
-            Said::Data(topic, symbol) => Some(self.frame(topic, symbol, text.into())),
-            Said::Unknown => Some(self.unrouted(text.into())),
+            Said::Data(topic, symbol) => Some(frame(topic, symbol, text.into(), at)),
+            Said::Unknown => Some(self.unrouted(text.into(), at)),
             Said::Done(id) => {
                 self.settle(id, Ok(()));
                 None
@@ -277,14 +280,14 @@ impl Streams {
         }
     }
 
-    fn unrouted(&self, value: Bytes) -> Frame {
+    fn unrouted(&self, value: Bytes, at: UnixNanos) -> Frame {
         self.meters.unrouted.increment(1);
-        self.frame(Topic::DeadLetter, self.routes.first().clone(), value)
+        frame(Topic::DeadLetter, self.routes.first().clone(), value, at)
     }
+}
 
-    fn frame(&self, topic: Topic, symbol: Symbol, value: Bytes) -> Frame {
-        Frame { topic, symbol, value, received_at: self.clock.now() }
-    }
+fn frame(topic: Topic, symbol: Symbol, value: Bytes, received_at: UnixNanos) -> Frame {
+    Frame { topic, symbol, value, received_at }
 }
 
 #[async_trait]

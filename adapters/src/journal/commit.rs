@@ -6,6 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fts_core::metrics::{
     LOG_APPENDED_BYTES_TOTAL, LOG_APPENDED_RECORDS_TOTAL, LOG_COMMIT_SECONDS, LOG_DISK_BYTES,
@@ -24,6 +25,9 @@ use super::stream::{PerStream, Slot, Streams};
 const REQUESTS_MAX: usize = 4_096;
 /// Bytes after which no further request is taken into a commit.
 const COMMIT_BYTES: usize = 8 << 20;
+/// The least time from the start of a commit to that of the next: a commit costs its write, its
+/// fsync and the waking of whoever waits for it, whether it has one record or hundreds.
+const COMMITS_APART: Duration = Duration::from_millis(2);
 
 /// An append on its way to the disk.
 #[derive(Debug)]
@@ -66,7 +70,10 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         let mut broken = None;
+        let mut not_before = Instant::now();
         while let Some(first) = queue.blocking_recv() {
+            std::thread::sleep(not_before.saturating_duration_since(Instant::now()));
+            not_before = Instant::now() + COMMITS_APART;
             let mut requests = vec![first];
             let mut bytes = weigh(&requests);
             while requests.len() < REQUESTS_MAX
