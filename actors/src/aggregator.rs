@@ -419,7 +419,7 @@ fn show(view: &mut SymbolView, state: &SymbolState) {
     view.duplicates = counts.duplicates;
     view.dead_letters = counts.dead_letters;
     view.last_received_at = state.received_at.or(view.last_received_at);
-    view.last_trade_time = state.coverage.last_time();
+    view.last_trade_time = state.coverage.latest_time();
     view.first_trade_id = state.coverage.first();
     view.contiguous_trade_id = state.coverage.contiguous();
     view.last_trade_id = state.coverage.last();

@@ -62,15 +62,17 @@ impl Book {
             open.second.add(book);
             return true;
         }
+        let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
+        if open_time <= newest.saturating_sub(GRACE_MS) {
+            // Over, be it still held here or not: two copies with the same past agree.
+            return true;
+        }
         let place = self.seconds.partition_point(|open| open.second.open_time < open_time);
         match self.seconds.get_mut(place) {
             Some(open) if open.second.open_time == open_time => open.second.add(book),
             _ => {
-                let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
-                if open_time > newest.saturating_sub(GRACE_MS) {
-                    let second = BookSecond::of(book, open_time);
-                    self.seconds.insert(place, OpenSecond { second, emitted: 0 });
-                }
+                let second = BookSecond::of(book, open_time);
+                self.seconds.insert(place, OpenSecond { second, emitted: 0 });
             }
         }
         true
@@ -217,6 +219,44 @@ mod tests {
         }
         assert!(!book.absorb(&update(11, 1, 2), 0), "a repeat");
         assert!(!book.absorb(&update(9, 1, 2), 0), "older than all that is remembered");
+    }
+
+    /// A change received so long after its second began to be over; whether it still counts.
+    #[track_caller]
+    fn check_late(newest: i64, flushed: bool, counts: bool) {
+        let symbol = Symbol::new("BTCUSDT").unwrap();
+        let mut book = Book::default();
+        book.absorb(&update(1, 1, 2), 500);
+        book.absorb(&update(2, 1, 2), newest);
+        let mut rows = Vec::new();
+        if flushed {
+            book.emit(&symbol, &mut rows);
+            book.emit(&symbol, &mut rows);
+        }
+        assert!(book.absorb(&update(3, 1, 2), 700), "it is a change of its own either way");
+        rows.clear();
+        book.emit(&symbol, &mut rows);
+        let first: Vec<_> = rows
+            .iter()
+            .filter(|row| row.second.open_time == 0)
+            .map(|row| row.second.update_count)
+            .collect();
+        let expected = match (counts, flushed) {
+            (true, _) => vec![2],
+            (false, false) => vec![1],
+            (false, true) => vec![],
+        };
+        assert_eq!(first, expected, "newest {newest}, flushed: {flushed}");
+    }
+
+    #[test]
+    fn a_second_that_is_over_is_left_as_it_is_emitted_or_not() {
+        for flushed in [false, true] {
+            check_late(1_000, flushed, true);
+            check_late(GRACE_MS - 1, flushed, true);
+            check_late(GRACE_MS, flushed, false);
+            check_late(99_000, flushed, false);
+        }
     }
 
     #[test]

@@ -53,8 +53,8 @@ impl Candles {
     }
 
     /// Folds a trade that was not seen before; `known` is the coverage without it. Returns false
-    /// where a window was complete, and is forgotten, without this trade (times that run backwards
-    /// by more than the grace): that window is left as it is.
+    /// where a window was over without this trade (times that run backwards by more than the
+    /// grace): that window is left as it is, whether it is still held or not.
     pub fn fold(&mut self, trade: &Trade, known: &Coverage) -> bool {
         let notional = trade.price.times(trade.quantity);
         let mut in_time = true;
@@ -66,12 +66,15 @@ impl Candles {
                 open.candle.add(trade, notional);
                 continue;
             }
+            if is_over(known, open_time, interval) {
+                in_time = false;
+                continue;
+            }
             let place = list.partition_point(|open| open.candle.open_time < open_time);
             match list.get_mut(place) {
                 Some(open) if open.candle.open_time == open_time => {
                     open.candle.add(trade, notional);
                 }
-                _ if is_finished(known, open_time, interval) => in_time = false,
                 _ => {
                     let candle = Candle::of(trade, open_time, notional);
                     list.insert(place, Open { candle, emitted: 0 });
@@ -90,7 +93,7 @@ impl Candles {
         longest: Interval,
         rows: &mut Vec<CandleRow>,
     ) {
-        let horizon = known.last_time().unwrap_or(i64::MIN).saturating_sub(GRACE_MS);
+        let horizon = horizon(known);
         let wanted = Interval::ALL.into_iter().take_while(|interval| *interval <= longest);
         for (interval, list) in wanted.zip(&mut self.windows) {
             list.retain_mut(|open| {
@@ -146,8 +149,18 @@ impl Candles {
     }
 }
 
-fn is_finished(known: &Coverage, open_time: i64, interval: Interval) -> bool {
-    known.judge(open_time, open_time + interval.millis()) == Window::Complete
+/// Windows that end at or before it get no trade any more, unless one of theirs is missing. It never
+/// goes back: a window that was forgotten is not begun again, to overwrite what is known of it.
+fn horizon(known: &Coverage) -> i64 {
+    known.latest_time().unwrap_or(i64::MIN).saturating_sub(GRACE_MS)
+}
+
+/// Whether a window takes no more trades. What has been emitted, or forgotten, has no part in it:
+/// two copies with the same past answer the same. The last window held is never over, because the
+/// latest trade lies in it.
+fn is_over(known: &Coverage, open_time: i64, interval: Interval) -> bool {
+    let end = open_time + interval.millis();
+    end <= horizon(known) && known.judge(open_time, end) != Window::Open
 }
 
 impl Candle {
@@ -190,3 +203,6 @@ impl Candle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

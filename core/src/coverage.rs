@@ -243,9 +243,9 @@ impl Coverage {
         self.ranges.first().map(|range| range.first)
     }
 
-    /// Time of the newest trade.
-    pub fn last_time(&self) -> Option<i64> {
-        self.ranges.last().map(|range| range.last_time)
+    /// The latest time of a trade. It never goes back.
+    pub fn latest_time(&self) -> Option<i64> {
+        self.ranges.iter().map(|range| range.last_time).max()
     }
 
     /// Whether the record has reached its floor.
