@@ -5,3 +5,4 @@
 
 pub mod checkpoint;
 pub mod control;
+pub mod rows;
