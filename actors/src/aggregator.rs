@@ -322,7 +322,11 @@ impl Aggregator {
         let flush_at = if run.aggregate.has_changes(Scope::Fast) {
             Some(next_flush)
         } else if run.aggregate.has_changes(Scope::All) {
-            Some(if is_ending { next_flush } else { next_flush.max(run.all_flushed_at + SLOW_EVERY) })
+            Some(if is_ending {
+                next_flush
+            } else {
+                next_flush.max(run.all_flushed_at + SLOW_EVERY)
+            })
         } else {
             None
         };

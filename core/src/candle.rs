@@ -124,7 +124,8 @@ impl Candles {
         {
             *place = list.back().map(|open| {
                 let candle = open.candle;
-                let complete = is_finished(known, candle.open_time, interval);
+                let end = candle.open_time + interval.millis();
+                let complete = known.judge(candle.open_time, end) == Window::Complete;
                 CandleRow { symbol: symbol.clone(), interval, candle, complete }
             });
         }

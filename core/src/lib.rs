@@ -13,6 +13,7 @@ pub mod decimal;
 pub mod interval;
 pub mod market;
 pub mod metrics;
+pub mod placement;
 pub mod port;
 pub mod restart;
 pub mod row;

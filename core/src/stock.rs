@@ -161,7 +161,7 @@ impl Stock {
     /// Takes in the price of a transaction. One that is older than its predecessor in the log (a
     /// repeat, a slow second writer) says nothing about the price.
     pub fn absorb_price(&mut self, time: i64, price: Decimal) {
-        if self.known.last_time().is_some_and(|newest| time < newest) {
+        if self.known.latest_time().is_some_and(|newest| time < newest) {
             return;
         }
         let number = self.known.last().map_or(1, |last| last + 1);
