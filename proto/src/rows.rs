@@ -60,6 +60,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rows, DecodeError> {
         gaps: batch.gaps.into_iter().map(Into::into).collect(),
         alerts: batch.alerts.into_iter().map(Into::into).collect(),
         dead_letters: batch.dead_letters.into_iter().map(Into::into).collect(),
+        ..Rows::default()
     })
 }
 

@@ -209,6 +209,7 @@ fn batches() -> impl Strategy<Value = Rows> {
                 gaps,
                 alerts,
                 dead_letters,
+                ..Rows::default()
             }
         },
     )
