@@ -8,4 +8,5 @@
 
 pub mod binance;
 pub mod journal;
+pub mod mapping;
 pub mod sqlite;

@@ -17,5 +17,6 @@ pub mod placement;
 pub mod port;
 pub mod restart;
 pub mod row;
+pub mod simulator;
 pub mod stock;
 pub mod time;

@@ -3,8 +3,11 @@
 //! Each port is a contract in prose plus, under the feature `testing`, one conformance suite that
 //! every implementation passes.
 
+pub mod daily;
 pub mod decode;
 pub mod feed;
 pub mod history;
 pub mod log;
+pub mod report;
+pub mod schedule;
 pub mod store;

@@ -5,4 +5,6 @@
 
 pub mod checkpoint;
 pub mod control;
+pub mod daily;
 pub mod rows;
+pub mod transaction;
