@@ -4,9 +4,17 @@
 //! |---|---|---|
 //! | [`journal`] | `Log` | segment files in a data directory |
 //! | [`sqlite`] | `Store` | one SQLite file |
+//! | [`alpha_vantage`] | `DailyPrices` | Alpha Vantage |
 //! | [`binance`] | `Feed`, `History`, `Decode` | the exchange's streams and REST |
+//! | [`cron`] | `Schedule` | cron expressions |
+//! | [`daily_csv`], [`line_log`] | `DailyReport`, `LineLog` | files for people |
+//! | [`mapping`] | `Decode` | declared rules for transactions |
 
+pub mod alpha_vantage;
 pub mod binance;
+pub mod cron;
+pub mod daily_csv;
 pub mod journal;
+pub mod line_log;
 pub mod mapping;
 pub mod sqlite;
