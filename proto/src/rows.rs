@@ -13,6 +13,7 @@
 mod exact;
 mod notices;
 mod quotes;
+mod stocks;
 mod trades;
 mod words;
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::notices::{Alert, DeadLetter};
 use self::quotes::{BookSecond, BookTicker, Ticker};
+use self::stocks::{Daily, DailyChange, Transaction};
 use self::trades::{Candle, Gap, Trade};
 
 /// The version of rows that never change: there is nothing to know more of.
@@ -32,7 +34,8 @@ const IMMUTABLE: i64 = 0;
 #[error("not a batch of rows of this version: {0}")]
 pub struct DecodeError(#[from] serde_json::Error);
 
-/// A whole batch as one JSON object: a list a table that has rows.
+/// A whole batch as one JSON object: a list a table that has rows. Of a transaction, what its writer
+/// called it is not kept beside the row's own id.
 pub fn encode(rows: &Rows) -> Bytes {
     let batch = Batch {
         trades: rows.trades.iter().map(Trade::from).collect(),
@@ -43,6 +46,9 @@ pub fn encode(rows: &Rows) -> Bytes {
         gaps: rows.gaps.iter().map(Gap::from).collect(),
         alerts: rows.alerts.iter().map(Alert::from).collect(),
         dead_letters: rows.dead_letters.iter().map(DeadLetter::from).collect(),
+        dailies: rows.dailies.iter().map(Daily::from).collect(),
+        daily_changes: rows.daily_changes.iter().map(DailyChange::from).collect(),
+        transactions: rows.transactions.iter().map(Transaction::from).collect(),
     };
     bytes(&batch)
 }
@@ -60,7 +66,9 @@ pub fn decode(bytes: &[u8]) -> Result<Rows, DecodeError> {
         gaps: batch.gaps.into_iter().map(Into::into).collect(),
         alerts: batch.alerts.into_iter().map(Into::into).collect(),
         dead_letters: batch.dead_letters.into_iter().map(Into::into).collect(),
-        ..Rows::default()
+        dailies: batch.dailies.into_iter().map(Into::into).collect(),
+        daily_changes: batch.daily_changes.into_iter().map(Into::into).collect(),
+        transactions: batch.transactions.into_iter().map(Into::into).collect(),
     })
 }
 
@@ -84,6 +92,9 @@ pub fn each(rows: &Rows) -> impl Iterator<Item = (Table, String, Bytes)> {
         .chain(table::<_, Gap>(Table::Gaps, &rows.gaps))
         .chain(table::<_, Alert>(Table::Alerts, &rows.alerts))
         .chain(table::<_, DeadLetter>(Table::DeadLetters, &rows.dead_letters))
+        .chain(table::<_, Daily>(Table::Dailies, &rows.dailies))
+        .chain(table::<_, DailyChange>(Table::DailyChanges, &rows.daily_changes))
+        .chain(table::<_, Transaction>(Table::Transactions, &rows.transactions))
 }
 
 /// The tables, by their public names.
@@ -106,6 +117,12 @@ struct Batch {
     alerts: Vec<Alert>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dead_letters: Vec<DeadLetter>,
+    #[serde(rename = "finanzas_batch", skip_serializing_if = "Vec::is_empty")]
+    dailies: Vec<Daily>,
+    #[serde(rename = "finanzas_batch_changes", skip_serializing_if = "Vec::is_empty")]
+    daily_changes: Vec<DailyChange>,
+    #[serde(rename = "transacciones_nrt", skip_serializing_if = "Vec::is_empty")]
+    transactions: Vec<Transaction>,
 }
 
 /// Which row of its table it is.

@@ -4,9 +4,11 @@ use fts_core::decimal::{Decimal, Notional};
 use fts_core::interval::Interval;
 use fts_core::market::{self, Source, Symbol, Topic};
 use fts_core::row::{
-    self, AlertRow, BookSecondRow, BookTickerRow, CandleRow, DeadLetterRow, GapRow, TickerRow,
-    TradeRow,
+    self, AlertRow, BookSecondRow, BookTickerRow, CandleRow, DailyChangeRow, DailyRow,
+    DeadLetterRow, GapRow, TickerRow, TradeRow, TransactionRow,
 };
+use fts_core::stock;
+use jiff::civil::Date;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -188,6 +190,55 @@ fn dead_letters() -> impl Strategy<Value = DeadLetterRow> {
     )
 }
 
+fn dates() -> impl Strategy<Value = Date> {
+    (1970..2100_i16, 1..=12_i8, 1..=28_i8)
+        .prop_map(|(year, month, day)| Date::constant(year, month, day))
+}
+
+fn dailies() -> impl Strategy<Value = DailyRow> {
+    (symbols(), dates(), prop::array::uniform4(decimals()), any::<i64>(), any::<i64>()).prop_map(
+        |(symbol, date, [open, high, low, close], volume, fetched_at)| DailyRow {
+            symbol,
+            daily: stock::Daily { date, open, high, low, close, volume, fetched_at },
+        },
+    )
+}
+
+fn daily_changes() -> impl Strategy<Value = DailyChangeRow> {
+    let column = prop::sample::select(vec!["apertura", "maximo", "minimo", "cierre", "volumen"]);
+    (symbols(), dates(), column, ".*", ".*", any::<i64>()).prop_map(
+        |(symbol, date, column, before, after, fetched_at)| DailyChangeRow {
+            symbol,
+            change: stock::DailyChange { date, column, before, after, fetched_at },
+        },
+    )
+}
+
+fn transactions() -> impl Strategy<Value = TransactionRow> {
+    let texts = prop::array::uniform5(".*");
+    let numbers = prop::array::uniform3(any::<i64>());
+    let error = prop::option::of(".*");
+    (symbols(), texts, numbers, prop::array::uniform2(decimals()), error).prop_map(
+        |(stock, texts, [time, quantity, received_at], [unit_price, total], error)| {
+            let [id, timestamp, kind, state, extra] = texts;
+            let transaction = stock::Transaction {
+                id: None,
+                time,
+                timestamp,
+                stock,
+                kind,
+                quantity,
+                unit_price,
+                total,
+                state,
+                error,
+                extra,
+            };
+            TransactionRow { id, transaction, received_at }
+        },
+    )
+}
+
 fn batches() -> impl Strategy<Value = Rows> {
     use prop::collection::vec;
     let first = (
@@ -198,8 +249,13 @@ fn batches() -> impl Strategy<Value = Rows> {
     );
     let rest =
         (vec(tickers(), 0..3), vec(gaps(), 0..3), vec(alerts(), 0..3), vec(dead_letters(), 0..3));
-    (first, rest).prop_map(
-        |((trades, candles, book_tickers, book_seconds), (tickers, gaps, alerts, dead_letters))| {
+    let stocks = (vec(dailies(), 0..3), vec(daily_changes(), 0..3), vec(transactions(), 0..3));
+    (first, rest, stocks).prop_map(
+        |(
+            (trades, candles, book_tickers, book_seconds),
+            (tickers, gaps, alerts, dead_letters),
+            (dailies, daily_changes, transactions),
+        )| {
             Rows {
                 trades,
                 candles,
@@ -209,7 +265,9 @@ fn batches() -> impl Strategy<Value = Rows> {
                 gaps,
                 alerts,
                 dead_letters,
-                ..Rows::default()
+                dailies,
+                daily_changes,
+                transactions,
             }
         },
     )
@@ -300,6 +358,69 @@ fn decimals_are_texts_and_the_rest_is_what_it_is() {
 }
 
 #[test]
+fn stocks_keep_the_names_that_people_have_dashboards_on() {
+    let symbol = Symbol::new("TSLA").unwrap();
+    let date = Date::constant(2024, 12, 31);
+    let daily = stock::Daily {
+        date,
+        open: "423.79".parse().unwrap(),
+        high: "427.93".parse().unwrap(),
+        low: "402.54".parse().unwrap(),
+        close: "403.84".parse().unwrap(),
+        volume: 76_825_121,
+        fetched_at: 1_735_700_000_000,
+    };
+    check(
+        Rows { dailies: vec![DailyRow { symbol: symbol.clone(), daily }], ..Rows::default() },
+        "TSLA-2024-12-31",
+        json!({
+            "symbol": "TSLA", "time": 1_735_603_200_000_i64, "fecha": "2024-12-31",
+            "apertura": "423.79000000", "maximo": "427.93000000", "minimo": "402.54000000",
+            "cierre": "403.84000000", "volumen": 76_825_121, "fetched_at": 1_735_700_000_000_i64,
+            "version": 1_735_700_000_000_i64,
+        }),
+    );
+    let (before, after) = ("1.00000000".to_owned(), "2.00000000".to_owned());
+    let change = stock::DailyChange { date, column: "cierre", before, after, fetched_at: 9 };
+    check(
+        Rows {
+            daily_changes: vec![DailyChangeRow { symbol: symbol.clone(), change }],
+            ..Rows::default()
+        },
+        "TSLA-2024-12-31-cierre-9",
+        json!({
+            "symbol": "TSLA", "time": 1_735_603_200_000_i64, "fecha": "2024-12-31",
+            "campo": "cierre", "antes": "1.00000000", "despues": "2.00000000", "fetched_at": 9,
+            "version": 0,
+        }),
+    );
+    let transaction = stock::Transaction {
+        id: Some("7-1".to_owned()),
+        time: 1_735_603_201_000,
+        timestamp: "2024-12-31 00:00:01".to_owned(),
+        stock: symbol,
+        kind: "COMPRA".to_owned(),
+        quantity: 3,
+        unit_price: "403.84".parse().unwrap(),
+        total: "1211.52".parse().unwrap(),
+        state: "FALLIDO".to_owned(),
+        error: Some("TIMEOUT".to_owned()),
+        extra: "{}".to_owned(),
+    };
+    let row = TransactionRow { id: "7-1".to_owned(), transaction, received_at: 5 };
+    check(
+        Rows { transactions: vec![row], ..Rows::default() },
+        "7-1",
+        json!({
+            "id": "7-1", "time": 1_735_603_201_000_i64, "timestamp": "2024-12-31 00:00:01",
+            "accion": "TSLA", "tipo_transaccion": "COMPRA", "cantidad": 3,
+            "precio_unitario": "403.84000000", "total": "1211.52000000", "estado": "FALLIDO",
+            "error": "TIMEOUT", "extra": "{}", "received_at": 5, "version": 0,
+        }),
+    );
+}
+
+#[test]
 fn an_unknown_column_is_passed_over_and_an_unknown_table_is_not() {
     let gap = r#"{"symbol":"A","first_trade_id":1,"last_trade_id":2,"missing":2,"after_time":null,
         "before_time":3,"reason":"","colour":"red"}"#;
@@ -314,4 +435,6 @@ fn what_is_wrong_is_named() {
     assert!(error.contains("`a b` is no symbol at line 1 column"), "{error}");
     let error = decode(br#"{"alerts":[{"threshold_percent":"1e5"}]}"#).unwrap_err().to_string();
     assert!(error.contains("`1e5` is no decimal"), "{error}");
+    let error = decode(br#"{"finanzas_batch":[{"fecha":"31.12.2024"}]}"#).unwrap_err().to_string();
+    assert!(error.contains("`31.12.2024` is no date"), "{error}");
 }

@@ -1,7 +1,9 @@
-//! Names in place of values: symbols, intervals, sources, topics, directions.
+//! Names in place of values: symbols, intervals, sources, topics, directions,
+//! columns; and dates.
 
 use std::borrow::Cow;
 
+use jiff::civil::Date;
 use serde::de::{Deserialize as _, Deserializer, Error};
 use serde::ser::Serializer;
 
@@ -48,6 +50,34 @@ word!(direction, bool, "direction", |up| direction_name(*up), |text| match text 
     "down" => Some(false),
     _ => None,
 });
+
+word!(daily_column, DailyColumn, "column of finanzas_batch", |it| it.0, |text| {
+    let columns = ["apertura", "maximo", "minimo", "cierre", "volumen"];
+    columns.into_iter().find(|it| *it == text).map(DailyColumn)
+});
+
+/// A value of a day, by its public name.
+#[derive(Debug)]
+pub(super) struct DailyColumn(pub(super) &'static str);
+
+/// Calendar dates: `2024-12-31`.
+pub(super) mod date {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        value: &Date,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Date, D::Error> {
+        let text = Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(|_| D::Error::custom(format_args!("`{text}` is no date")))
+    }
+}
 
 /// The public name of a price change's direction.
 pub(super) fn direction_name(up: bool) -> &'static str {
