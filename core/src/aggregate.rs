@@ -8,11 +8,10 @@ mod marks;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::alert::{AlertRule, Alerts};
+use crate::alert::{AlertParts, AlertRule, Alerts};
 use crate::book::{Book, Recent};
 use crate::candle::Candles;
 use crate::coverage::{Coverage, Gap, Range, Verdict};
-use crate::decimal::Decimal;
 use crate::interval::Interval;
 use crate::market::{BookTicker, Event, Source, Symbol, Ticker, Topic, Trade};
 use crate::port::log::Stored;
@@ -125,10 +124,8 @@ pub struct SymbolCheckpoint {
     pub book_seconds: Vec<BookSecond>,
     /// The newest event times of the 24 h statistics.
     pub tickers_seen: Vec<i64>,
-    /// Last trades of recent seconds: second, trade id, price.
-    pub closes: Vec<(i64, i64, Decimal)>,
-    /// Seconds for which it is not decided whether they are alerts.
-    pub pending_alerts: Vec<i64>,
+    /// What is not decided about abrupt price changes.
+    pub alerts: AlertParts,
 }
 
 impl Aggregate {
@@ -185,7 +182,7 @@ impl Aggregate {
         let received_at = record.received_at.millis();
         let changed = match event {
             Ok(Event::Trade(trade)) => {
-                state.absorb_trade(&trade, received_at, record.source, &mut self.rows)
+                state.absorb_trade(&self.rule, &trade, received_at, record.source, &mut self.rows)
             }
             Ok(Event::Book(book)) => state.absorb_book(&book, received_at, &mut self.rows),
             Ok(Event::Ticker(ticker)) => state.absorb_ticker(ticker, received_at, &mut self.rows),
@@ -226,7 +223,7 @@ impl Aggregate {
 
     fn absorb_transaction(&mut self, topic: Topic, stored: &Stored, transaction: Transaction) {
         let stock = self.stocks.entry(transaction.stock.clone()).or_default();
-        stock.absorb_price(transaction.time, transaction.unit_price);
+        stock.absorb_price(&self.rule, transaction.time, transaction.unit_price);
         // Its place in the log is the same for whoever reads it, as often as it is read.
         let place = || format!("{}-{}-{}", topic.name(), self.partition, stored.offset);
         let id = transaction.id.clone().unwrap_or_else(place);
@@ -337,6 +334,7 @@ impl SymbolState {
 
     fn absorb_trade(
         &mut self,
+        rule: &AlertRule,
         trade: &Trade,
         received_at: i64,
         source: Source,
@@ -354,7 +352,7 @@ impl SymbolState {
                 self.counts.trades += 1;
                 self.counts.backfilled += u64::from(source == Source::Backfill);
                 self.counts.stragglers += u64::from(!in_time);
-                self.alerts.absorb(trade);
+                self.alerts.absorb(rule, &self.coverage, trade);
             }
             Verdict::Recovered(gap) => {
                 self.counts.stragglers += 1;
@@ -417,7 +415,6 @@ impl SymbolState {
     fn save(&self) -> SymbolCheckpoint {
         let (ranges, floor, gaps) = self.coverage.parts();
         let (updates_seen, book_seconds) = self.book.parts();
-        let (closes, pending_alerts) = self.alerts.parts();
         SymbolCheckpoint {
             symbol: self.symbol.clone(),
             ranges: ranges.to_vec(),
@@ -427,8 +424,7 @@ impl SymbolState {
             updates_seen: updates_seen.collect(),
             book_seconds: book_seconds.copied().collect(),
             tickers_seen: self.tickers_seen.ids().collect(),
-            closes: closes.collect(),
-            pending_alerts: pending_alerts.collect(),
+            alerts: self.alerts.parts(),
         }
     }
 
@@ -440,8 +436,7 @@ impl SymbolState {
             saved.book_seconds.iter().copied(),
         );
         self.tickers_seen = Recent::from_ids(saved.tickers_seen.iter().copied(), TICKERS_SEEN_MAX);
-        self.alerts =
-            Alerts::from_parts(saved.closes.iter().copied(), saved.pending_alerts.iter().copied());
+        self.alerts = Alerts::from_parts(&saved.alerts);
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::alert::{AlertRule, Alerts};
+use crate::alert::{AlertParts, AlertRule, Alerts};
 use crate::coverage::Coverage;
 use crate::decimal::Decimal;
 use crate::market::{Symbol, Trade};
@@ -128,10 +128,8 @@ pub struct StockCheckpoint {
     pub days: Vec<Daily>,
     /// How many transactions were counted, the time of the first and of the newest.
     pub transactions: Option<(i64, i64, i64)>,
-    /// As [`crate::alert::Alerts::parts`].
-    pub closes: Vec<(i64, i64, Decimal)>,
-    /// As [`crate::alert::Alerts::parts`].
-    pub pending_alerts: Vec<i64>,
+    /// What is not decided about abrupt changes of its price.
+    pub alerts: AlertParts,
 }
 
 impl Stock {
@@ -160,14 +158,15 @@ impl Stock {
 
     /// Takes in the price of a transaction. One that is older than its predecessor in the log (a
     /// repeat, a slow second writer) says nothing about the price.
-    pub fn absorb_price(&mut self, time: i64, price: Decimal) {
+    pub fn absorb_price(&mut self, rule: &AlertRule, time: i64, price: Decimal) {
         if self.known.latest_time().is_some_and(|newest| time < newest) {
             return;
         }
         let number = self.known.last().map_or(1, |last| last + 1);
         self.known.absorb(number, time);
         let (quantity, buyer_is_maker) = (Decimal::ZERO, false);
-        self.alerts.absorb(&Trade { id: number, time, price, quantity, buyer_is_maker });
+        let trade = Trade { id: number, time, price, quantity, buyer_is_maker };
+        self.alerts.absorb(rule, &self.known, &trade);
     }
 
     /// Decides what can be decided about abrupt price changes.
@@ -177,14 +176,12 @@ impl Stock {
 
     /// What a successor needs.
     pub fn save(&self, symbol: &Symbol) -> StockCheckpoint {
-        let (closes, pending_alerts) = self.alerts.parts();
         let range = self.known.parts().0.first();
         StockCheckpoint {
             symbol: symbol.clone(),
             days: self.days.values().copied().collect(),
             transactions: range.map(|it| (it.last, it.first_time, it.last_time)),
-            closes: closes.collect(),
-            pending_alerts: pending_alerts.collect(),
+            alerts: self.alerts.parts(),
         }
     }
 
@@ -196,10 +193,7 @@ impl Stock {
         Self {
             days: saved.days.iter().map(|it| (it.date, *it)).collect(),
             known: Coverage::from_parts(range.into_iter().collect(), None, Vec::new()),
-            alerts: Alerts::from_parts(
-                saved.closes.iter().copied(),
-                saved.pending_alerts.iter().copied(),
-            ),
+            alerts: Alerts::from_parts(&saved.alerts),
         }
     }
 }
@@ -278,7 +272,7 @@ mod tests {
         for restarts in [false, true] {
             let (mut stock, mut alerts) = (Stock::default(), Vec::new());
             for &(second, price) in &prices {
-                stock.absorb_price(second * 1_000, Decimal::from_units(price));
+                stock.absorb_price(&rule, second * 1_000, Decimal::from_units(price));
                 stock.emit(&symbol(), &rule, &mut alerts);
                 if restarts {
                     stock = Stock::restore(&stock.save(&symbol()));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use fts_core::aggregate::{Checkpoint, SymbolCheckpoint};
+use fts_core::alert::AlertParts;
 use fts_core::coverage::{Gap, Range};
 use fts_core::decimal::{Decimal, Notional};
 use fts_core::interval::Interval;
@@ -70,8 +71,9 @@ fn stock_to_wire(saved: &StockCheckpoint) -> wire::Stock {
             first_time,
             last_time,
         }),
-        closes: closes_to_wire(&saved.closes),
-        pending_alerts: saved.pending_alerts.clone(),
+        closes: closes_to_wire(&saved.alerts.closes),
+        pending_alerts: saved.alerts.pending.clone(),
+        alerts_given_up: saved.alerts.given_up,
     }
 }
 
@@ -92,8 +94,11 @@ fn stock_from_wire(message: wire::Stock) -> Option<StockCheckpoint> {
         symbol: Symbol::new(&message.symbol).ok()?,
         days: message.days.iter().map(daily).collect::<Option<_>>()?,
         transactions: message.transactions.map(|it| (it.count, it.first_time, it.last_time)),
-        closes: closes_from_wire(&message.closes)?,
-        pending_alerts: message.pending_alerts,
+        alerts: AlertParts {
+            closes: closes_from_wire(&message.closes)?,
+            pending: message.pending_alerts,
+            given_up: message.alerts_given_up,
+        },
     })
 }
 
@@ -132,8 +137,9 @@ fn symbol_to_wire(saved: &SymbolCheckpoint) -> wire::Symbol {
         updates_seen: updates_seen.collect(),
         book_seconds: saved.book_seconds.iter().map(second_to_wire).collect(),
         tickers_seen: saved.tickers_seen.clone(),
-        closes: closes_to_wire(&saved.closes),
-        pending_alerts: saved.pending_alerts.clone(),
+        closes: closes_to_wire(&saved.alerts.closes),
+        pending_alerts: saved.alerts.pending.clone(),
+        alerts_given_up: saved.alerts.given_up,
     }
 }
 
@@ -152,8 +158,11 @@ fn symbol_from_wire(message: wire::Symbol) -> Option<SymbolCheckpoint> {
         windows: message.windows.iter().map(candle_from_wire).collect::<Option<_>>()?,
         book_seconds: message.book_seconds.iter().map(second_from_wire).collect::<Option<_>>()?,
         tickers_seen: message.tickers_seen,
-        closes: closes_from_wire(&message.closes)?,
-        pending_alerts: message.pending_alerts,
+        alerts: AlertParts {
+            closes: closes_from_wire(&message.closes)?,
+            pending: message.pending_alerts,
+            given_up: message.alerts_given_up,
+        },
     })
 }
 
@@ -292,6 +301,8 @@ mod wire {
         pub closes: Vec<Close>,
         #[prost(int64, repeated, tag = "5")]
         pub pending_alerts: Vec<i64>,
+        #[prost(sint64, optional, tag = "6")]
+        pub alerts_given_up: Option<i64>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -353,6 +364,8 @@ mod wire {
         pub closes: Vec<Close>,
         #[prost(sint64, repeated, tag = "10")]
         pub pending_alerts: Vec<i64>,
+        #[prost(sint64, optional, tag = "11")]
+        pub alerts_given_up: Option<i64>,
     }
 
     #[derive(Clone, Copy, PartialEq, prost::Message)]

@@ -81,8 +81,7 @@ fn symbol() -> impl Strategy<Value = SymbolCheckpoint> {
                 updates_seen: ids.0,
                 book_seconds,
                 tickers_seen: ids.1,
-                closes,
-                pending_alerts: ids.2,
+                alerts: AlertParts { closes, pending: ids.2, given_up: floor },
             }
         })
 }
@@ -105,12 +104,11 @@ fn stock() -> impl Strategy<Value = StockCheckpoint> {
         prop::collection::vec((any::<i64>(), any::<i64>(), decimal()), 0..3),
         prop::collection::vec(any::<i64>(), 0..3),
     )
-        .prop_map(|(days, transactions, closes, pending_alerts)| StockCheckpoint {
+        .prop_map(|(days, transactions, closes, pending)| StockCheckpoint {
             symbol: Symbol::new("TSLA").unwrap(),
             days,
             transactions,
-            closes,
-            pending_alerts,
+            alerts: AlertParts { closes, pending, given_up: transactions.map(|it| it.0) },
         })
 }
 
