@@ -7,6 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::decimal::Decimal;
 use crate::decimal::Notional;
 use crate::port::log::Record;
 use crate::row::{AlertRow, CandleRow};
