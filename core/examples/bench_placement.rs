@@ -1,0 +1,79 @@
+//! How long a placement takes, how even it is, and what a death moves.
+
+#![expect(clippy::print_stdout, reason = "this is what it is for")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fts_core::market::Symbol;
+use fts_core::placement::{Member, Placement, Shards, Singleton};
+
+/// A cluster of nodes that weigh the same, or 50, 100 and 200 by turns.
+fn members(nodes: usize, even: bool) -> Vec<Member> {
+    let weight = |index: usize| match index % 3 {
+        0 if !even => 50,
+        1 if !even => 200,
+        _ => 100,
+    };
+    let member =
+        |index| Member { name: format!("node-{index}").into(), weight: weight(index), live: true };
+    (0..nodes).map(member).collect()
+}
+
+fn owners(placement: &Placement, shards: &Shards) -> Vec<[Option<Arc<str>>; 2]> {
+    let owner = |symbol, feed| placement.owner(symbol, feed).cloned();
+    shards.symbols.iter().map(|symbol| [owner(symbol, 0), owner(symbol, 1)]).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark asks the clock")]
+fn measure(nodes: usize, symbols: usize, even: bool) -> Result<(), fts_core::market::NotASymbol> {
+    let symbols = (0..symbols).map(|index| Symbol::new(&format!("S{index}USDT")));
+    let shards = Shards {
+        symbols: symbols.collect::<Result<_, _>>()?,
+        feeds: 2,
+        partitions: 256,
+        singletons: vec![Singleton::Batch, Singleton::Simulator],
+    };
+    let mut members = members(nodes, even);
+    let started = Instant::now();
+    let before = Placement::compute(&members, &shards);
+    let took = started.elapsed();
+    let weights: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
+    let fullness = |member: &Member| {
+        let load = before.share(&member.name).feeds.iter().map(Vec::len).sum::<usize>();
+        let mean = 2.0 * shards.symbols.len() as f64 * f64::from(member.weight) / weights as f64;
+        load as f64 / mean
+    };
+    // A look at each node's share costs as much as the whole: not at all of them.
+    let fullest = members.iter().step_by(nodes.div_ceil(100)).map(fullness).fold(0.0, f64::max);
+    let Some(victim) = members.first_mut() else { return Ok(()) };
+    victim.live = false;
+    let dead = victim.name.clone();
+    let started = Instant::now();
+    let after = Placement::compute(&members, &shards);
+    let after_death = started.elapsed();
+    let (mut moved, mut needlessly) = (0, 0);
+    for (old, new) in
+        owners(&before, &shards).iter().flatten().zip(owners(&after, &shards).iter().flatten())
+    {
+        moved += u64::from(old != new);
+        needlessly += u64::from(old != new && old.as_ref() != Some(&dead));
+    }
+    println!(
+        "{nodes:>5} nodes of {} weight × {:>6} symbols × 2: {:>4} ms, {:>4} ms with one dead; \
+         fullest {fullest:.3} × mean; a death moves {moved}, of others {needlessly}",
+        if even { "equal" } else { "mixed" },
+        shards.symbols.len(),
+        took.as_millis(),
+        after_death.as_millis(),
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), fts_core::market::NotASymbol> {
+    measure(3, 50, true)?;
+    measure(10, 2_000, true)?;
+    measure(100, 10_000, true)?;
+    measure(1_000, 100_000, true)?;
+    measure(1_000, 100_000, false)
+}
