@@ -4,6 +4,8 @@
 //! supervisor ─┬─ ingestor   × socket      exchange → log
 //!             ├─ backfill   × partition   exchange's REST → log, what no socket delivered
 //!             ├─ aggregator × partition   log → rows
+//!             ├─ batch                  a provider's daily prices → log
+//!             ├─ simulator              transactions → log
 //!             └─ writer     × store       rows → store
 //! ```
 //!
@@ -12,10 +14,15 @@
 
 pub mod aggregator;
 pub mod backfill;
+pub mod batch;
 pub mod demand;
 pub mod ingestor;
 pub mod pipeline;
+pub mod simulator;
 pub mod supervisor;
 pub mod view;
 pub mod worker;
 pub mod writer;
+
+#[cfg(test)]
+mod testing;

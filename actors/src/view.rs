@@ -23,6 +23,8 @@ pub struct Picture {
     pub symbols: BTreeMap<Symbol, SymbolView>,
     /// By the feed's name, such as `A-0`.
     pub feeds: BTreeMap<String, FeedView>,
+    /// The daily batch, where this node runs it.
+    pub batch: Option<BatchView>,
     /// By partition.
     pub partitions: BTreeMap<u32, PartitionView>,
     /// What keeps the node from being ready, by the part that says so. Empty: ready.
@@ -79,6 +81,23 @@ pub struct FeedView {
     pub connects: u64,
     /// Why it was last disconnected.
     pub last_error: Option<String>,
+}
+
+/// The state of the daily batch.
+#[derive(Debug, Default, Clone)]
+pub struct BatchView {
+    /// Whether it is running.
+    pub is_running: bool,
+    /// When the run under way, or the last one, began, epoch milliseconds.
+    pub started_at: Option<i64>,
+    /// When the next one is due, epoch milliseconds.
+    pub next_at: Option<i64>,
+    /// Requests made to the provider today.
+    pub requests_used: u32,
+    /// Requests that it allows a day.
+    pub requests_max: u32,
+    /// By symbol: how many days came, or why none did; `None` while it waits for its turn.
+    pub symbols: BTreeMap<String, Option<Result<usize, String>>>,
 }
 
 /// The state of a partition.

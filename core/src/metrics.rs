@@ -82,6 +82,19 @@ pub const MISSING_TRADES: &str = "fts_missing_trades";
 /// Actors started anew after a failure, by `actor`.
 pub const ACTOR_RESTARTS_TOTAL: &str = "fts_actor_restarts_total";
 
+/// Transactions that the simulator made.
+pub const SIMULATED_TRANSACTIONS_TOTAL: &str = "fts_simulated_transactions_total";
+/// Requests to the provider of daily prices, by `result`.
+pub const BATCH_REQUESTS_TOTAL: &str = "fts_batch_requests_total";
+/// Requests to the provider of daily prices today.
+pub const BATCH_REQUESTS_USED: &str = "fts_batch_used_requests";
+/// Days of prices appended to the log.
+pub const BATCH_DAYS_TOTAL: &str = "fts_batch_days_total";
+/// Symbols without prices in the last batch.
+pub const BATCH_FAILED_SYMBOLS: &str = "fts_batch_failed_symbols";
+/// When the last batch ended, seconds since the epoch.
+pub const BATCH_LAST_RUN_SECONDS: &str = "fts_batch_last_run_seconds";
+
 /// Records made durable in the log.
 pub const LOG_APPENDED_RECORDS_TOTAL: &str = "fts_log_appended_records_total";
 /// Bytes written to the log.
@@ -97,6 +110,16 @@ pub const LOG_TORN_BYTES_TOTAL: &str = "fts_log_torn_bytes_total";
 
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
+    counter(SIMULATED_TRANSACTIONS_TOTAL, Unit::Count, "transactions that the simulator made"),
+    counter(
+        BATCH_REQUESTS_TOTAL,
+        Unit::Count,
+        "requests for daily prices, by `result` (ok, burst, day_is_over, key, refused, unavailable)",
+    ),
+    gauge(BATCH_REQUESTS_USED, Unit::Count, "requests for daily prices today (UTC)"),
+    counter(BATCH_DAYS_TOTAL, Unit::Count, "days of prices appended to the log"),
+    gauge(BATCH_FAILED_SYMBOLS, Unit::Count, "symbols without prices in the last batch"),
+    gauge(BATCH_LAST_RUN_SECONDS, Unit::Seconds, "when the last batch ended, since the epoch"),
     counter(LOG_APPENDED_RECORDS_TOTAL, Unit::Count, "records made durable in the log"),
     counter(LOG_APPENDED_BYTES_TOTAL, Unit::Bytes, "bytes written to the log"),
     histogram(LOG_COMMIT_SECONDS, Unit::Seconds, "how long a group commit takes"),

@@ -79,6 +79,12 @@ impl DailyChange {
     }
 }
 
+/// An instant as the transactions of the replaced system write it, `2024-08-09 10:40:00`, in UTC.
+pub fn written_time(time: i64) -> String {
+    let instant = Timestamp::from_millisecond(time).unwrap_or_default();
+    instant.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 fn midnight(date: Date) -> i64 {
     date.to_zoned(TimeZone::UTC).map_or(0, |it| Timestamp::from(it).as_millisecond())
 }
