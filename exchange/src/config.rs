@@ -1,5 +1,7 @@
 //! What an exchange is started with.
 
+use crate::faults::{FaultError, Faults};
+use crate::limits::connections::ConnectionLimits;
 use crate::market::tape::file::TapeError;
 use crate::ws::connection::SocketLimits;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +18,10 @@ pub struct Config {
     pub weight_limit: u32,
     /// What is asked of a WebSocket connection.
     pub socket: SocketLimits,
+    /// How many connections, streams and messages a client may have; `None`: no limits.
+    pub connections: Option<ConnectionLimits>,
+    /// What goes wrong on purpose from the start.
+    pub faults: Faults,
 }
 
 /// The request weight of the real exchange, a minute.
@@ -29,6 +35,8 @@ impl Config {
             source,
             weight_limit: WEIGHT_LIMIT,
             socket: SocketLimits::default(),
+            connections: None,
+            faults: Faults::default(),
         }
     }
 }
@@ -92,6 +100,9 @@ pub enum StartError {
     /// The tape can't be played.
     #[error(transparent)]
     Tape(#[from] TapeError),
+    /// Faults that make no sense.
+    #[error(transparent)]
+    Faults(#[from] FaultError),
     /// A symbol that can't be.
     #[error("{name:?} is no symbol: {reason}")]
     Symbol {

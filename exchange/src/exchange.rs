@@ -1,8 +1,11 @@
 //! An exchange that runs: started, asked for its address and its truth, stopped.
 
 use crate::config::{Config, Source, StartError, TapeConfig};
+use crate::control::Control;
+use crate::faults::{Board, FaultControl};
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::limits::connections::Attempts;
 use crate::market::Market;
 use crate::market::seeded::{self, Seeded};
 use crate::market::tape::Tape;
@@ -26,6 +29,7 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 pub struct Exchange {
     addr: SocketAddr,
     truth: Truth,
+    faults: FaultControl,
     epoch_ms: Option<i64>,
     ended: watch::Receiver<Option<u64>>,
     stopping: watch::Sender<bool>,
@@ -41,6 +45,9 @@ impl Exchange {
     }
 
     async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        config.faults.check()?;
+        let board = Board::new(config.faults, Arc::clone(&clock));
+        let faults = FaultControl(Arc::clone(&board));
         let ended = watch::Sender::new(None);
         let ending = ended.subscribe();
         let Prepared { market, hub, epoch_ms, play } =
@@ -53,19 +60,30 @@ impl Exchange {
             market: Arc::clone(&market),
             limits: Arc::new(Limits::new(config.weight_limit)),
             clock: Arc::clone(&clock),
+            board: Arc::clone(&board),
         };
+        let truth = Truth { market, epoch_ms };
+        let control = Control { faults: faults.clone() };
         let ws = ws::connection::Service {
             hub,
             clock,
             limits: config.socket,
+            connections: config.connections,
+            attempts: Arc::new(Attempts::default()),
+            board,
             stopping: stopping.subscribe(),
         };
         Ok(Self {
             addr,
-            truth: Truth { market },
+            truth: truth.clone(),
+            faults,
             epoch_ms,
             ended: ending,
-            server: tokio::spawn(server::serve(listener, rest, ws, stopping.subscribe())),
+            server: tokio::spawn(server::serve(
+                listener,
+                server::Services { rest, ws, control, truth },
+                stopping.subscribe(),
+            )),
             market: tokio::spawn(play),
             stopping,
         })
@@ -79,6 +97,11 @@ impl Exchange {
     /// What really happened so far.
     pub fn truth(&self) -> Truth {
         self.truth.clone()
+    }
+
+    /// What goes wrong on purpose, and the switches for it.
+    pub fn faults(&self) -> FaultControl {
+        self.faults.clone()
     }
 
     /// When a seeded market began, ms UTC: with it the same market can be started again. `None` for

@@ -5,8 +5,10 @@
 //! exchange runs; every connection follows at once.
 
 pub(crate) mod lane;
+pub(crate) mod schedule;
 mod settings;
 
+pub(crate) use self::settings::parse_time;
 pub use self::settings::{FaultError, Faults};
 
 use crate::market::seeded::noise::{hash, unit};
@@ -25,7 +27,7 @@ pub struct FaultControl(pub(crate) Arc<Board>);
 impl FaultControl {
     /// What is switched on.
     pub fn settings(&self) -> Faults {
-        self.0.settings.borrow().clone()
+        Faults::clone(&self.0.settings.borrow())
     }
 
     /// Switches over, for connections and requests alike.
@@ -204,10 +206,18 @@ impl Board {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Seconds until connections are taken again, if they are refused.
-    pub(crate) fn refusing(&self) -> Option<i64> {
+    /// Whether an attempt to connect is refused: the seconds until connections are taken again.
+    pub(crate) fn refuses(&self) -> Option<i64> {
         let left = self.refuse_until.load(Ordering::Relaxed) - self.clock.now().millis();
-        (left > 0).then(|| (left + 999) / 1000)
+        (left > 0).then(|| {
+            count(&self.counts.refused);
+            (left + 999) / 1000
+        })
+    }
+
+    /// Counts a connection, or an attempt at one, that the limits of the exchange ended.
+    pub(crate) fn limited(&self) {
+        count(&self.counts.limited);
     }
 
     /// What becomes of one more request.
@@ -215,7 +225,7 @@ impl Board {
         let faults = self.current();
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let chance = hash(hash(faults.seed, u64::MAX), request);
-        let fate = faults.rest_fate(unit(chance), chance);
+        let fate = faults.rest_fate(unit(chance), chance, self.clock.now().millis());
         if !matches!(fate, RestFate::Served { .. }) {
             count(&self.counts.rest_failed);
         }
@@ -233,7 +243,12 @@ pub(crate) enum RestFate {
     /// Answered after so long that nobody waits for it.
     Timeout(Duration),
     /// 429 or 418, with so many seconds to wait.
-    Limited { banned: bool, retry_after: u32 },
+    Limited {
+        banned: bool,
+        retry_after: u32,
+        /// Until when, ms UTC.
+        until: i64,
+    },
 }
 
 /// When it happens next to a connection, with this mean: exponential, as what has no memory is.

@@ -4,11 +4,13 @@
 //! all that has gathered there with one system call. The market never waits for a connection: one
 //! that does not keep up is cut off. Only a tape played at `max` speed waits instead.
 
+use crate::faults::lane::Lane;
 use crate::ws::frame;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// The index of a stream that the market has.
 pub(crate) type StreamId = usize;
@@ -156,13 +158,17 @@ pub(crate) struct Outbox {
     cut: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     bytes: Vec<u8>,
+    /// What goes wrong with market frames.
+    lane: Lane,
+    /// How many market frames there were, whatever became of them.
+    frames: u64,
+    /// Frames are lost: the connection is open, and nothing comes.
+    silent: bool,
     /// No more frames; what is there is still written.
     closed: bool,
-    /// Nothing is written any more.
-    cut: bool,
 }
 
 /// What the writer finds.
@@ -177,10 +183,11 @@ pub(crate) enum Take {
 }
 
 impl Outbox {
-    /// An outbox that holds at most `limit` bytes.
-    pub(crate) fn new(combined: bool, limit: usize) -> Arc<Self> {
+    /// An outbox that holds at most `limit` bytes; market frames pass through `lane`.
+    pub(crate) fn new(combined: bool, limit: usize, lane: Lane) -> Arc<Self> {
+        let (bytes, frames) = (Vec::new(), 0);
         Arc::new(Self {
-            state: Mutex::default(),
+            state: Mutex::new(State { bytes, lane, frames, silent: false, closed: false }),
             combined: AtomicBool::new(combined),
             limit,
             wake: Notify::new(),
@@ -202,7 +209,7 @@ impl Outbox {
     /// Queues a frame of the connection's own (an answer, a ping) and wakes the writer.
     pub(crate) fn push(&self, opcode: u8, payload: &[u8]) {
         let mut state = self.state();
-        if !state.closed {
+        if !state.closed && !state.silent {
             frame::encode(&mut state.bytes, opcode, &[payload]);
             drop(state);
             self.wake.notify_one();
@@ -220,24 +227,44 @@ impl Outbox {
     pub(crate) fn cut(&self) {
         let mut state = self.state();
         state.closed = true;
-        state.cut = true;
         state.bytes = Vec::new();
+        state.lane.clear();
         drop(state);
         self.wake.notify_one();
         self.room.notify_one();
         self.cut.notify_one();
     }
 
+    /// From here on frames are lost, or no longer. What was queued before is still written.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.state().silent = silent;
+    }
+
+    /// When the lane has something to let go.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.state().lane.next_due()
+    }
+
     /// Queues a market frame; `true` if the writer has to be woken. Too much of it: cut off.
     fn push_market(&self, parts: &[&[u8]]) -> bool {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         if state.closed {
             return false;
         }
+        let number = state.frames;
+        state.frames += 1;
+        if state.silent {
+            return false;
+        }
         let was_empty = state.bytes.is_empty();
-        frame::encode(&mut state.bytes, frame::TEXT, parts);
-        if state.bytes.len() > self.limit {
-            drop(state);
+        if state.lane.is_idle() {
+            frame::encode(&mut state.bytes, frame::TEXT, parts);
+        } else {
+            state.lane.push(number, parts, Instant::now(), &mut state.bytes);
+        }
+        if state.bytes.len() + state.lane.waiting() > self.limit {
+            drop(guard);
             tracing::warn!(limit = self.limit, "a client does not keep up: disconnected");
             self.cut();
         }
@@ -251,13 +278,17 @@ impl Outbox {
 
     /// Exchanges the queued bytes for the (written) ones in `buffer`.
     pub(crate) fn take(&self, buffer: &mut Vec<u8>) -> Take {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         buffer.clear();
+        if state.lane.waiting() > 0 {
+            state.lane.release(Instant::now(), &mut state.bytes);
+        }
         if state.bytes.is_empty() {
             return if state.closed { Take::End } else { Take::Nothing };
         }
         std::mem::swap(buffer, &mut state.bytes);
-        drop(state);
+        drop(guard);
         self.room.notify_one();
         Take::Bytes
     }

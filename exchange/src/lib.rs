@@ -7,11 +7,15 @@
 //! hub         who listens to what; the bounded outbox of each connection
 //! ws          framing, control messages, the life of a connection
 //! rest        the endpoints, their errors; limits: the weight budget
+//! faults      what goes wrong on purpose: a connection's lane and schedule, a request's fate
+//! control     the switches over HTTP
 //! truth       all trades, and candles by a path of their own: what tests compare with
 //! ```
 
 mod config;
+mod control;
 mod exchange;
+mod faults;
 mod hub;
 mod interval;
 mod json;
@@ -28,7 +32,9 @@ pub use self::config::{
     Config, SeededConfig, Source, Speed, Start, StartError, TapeConfig, WEIGHT_LIMIT,
 };
 pub use self::exchange::Exchange;
+pub use self::faults::{FaultControl, FaultError, FaultTally, Faults};
 pub use self::interval::Interval;
+pub use self::limits::connections::ConnectionLimits;
 pub use self::market::seeded::names::realistic_symbols;
 pub use self::market::tape::file::TapeError;
 pub use self::market::{Symbol, Trade};

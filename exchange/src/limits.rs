@@ -1,5 +1,7 @@
 //! The weight budget of each address: 429 when a minute's is spent, 418 for those who go on.
 
+pub(crate) mod connections;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use clap::Parser;
 use fts_exchange::{
-    Config, Exchange, SeededConfig, Source, Speed, Start, StartError, TapeConfig, WEIGHT_LIMIT,
-    realistic_symbols,
+    Config, ConnectionLimits, Exchange, Faults, SeededConfig, Source, Speed, Start, StartError,
+    TapeConfig, WEIGHT_LIMIT, realistic_symbols,
 };
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -51,6 +51,13 @@ struct Arguments {
     /// Request weight that an address may use in a minute.
     #[arg(long, value_name = "N", default_value_t = WEIGHT_LIMIT)]
     weight_limit: u32,
+    /// Limit connections as the real exchange does: 1,024 streams each (else closed with 1008), 300
+    /// attempts in 5 minutes from an address (else 429), 5 messages a second (else closed with 1008).
+    #[arg(long)]
+    limits: bool,
+    /// What goes wrong on purpose, seeded: `disconnect=30s,drop=0.001,duplicate=0.001,…` (see below).
+    #[arg(long, value_name = "LIST", default_value = "")]
+    faults: Faults,
 }
 
 #[tokio::main]
@@ -119,7 +126,13 @@ impl Arguments {
                 start: self.start.unwrap_or(Start::First),
             })
         };
-        Config { listen: self.listen, weight_limit: self.weight_limit, ..Config::new(source) }
+        Config {
+            listen: self.listen,
+            weight_limit: self.weight_limit,
+            connections: self.limits.then(ConnectionLimits::default),
+            faults: self.faults,
+            ..Config::new(source)
+        }
     }
 }
 

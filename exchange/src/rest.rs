@@ -9,6 +9,7 @@ mod trades;
 
 use self::error::ApiError;
 use self::params::Params;
+use crate::faults::{Board, RestFate};
 use crate::limits::{Limits, Verdict};
 use crate::market::Market;
 use axum::body::Body;
@@ -25,6 +26,7 @@ pub(crate) struct Service {
     pub(crate) market: Arc<dyn Market>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) board: Arc<Board>,
 }
 
 impl std::fmt::Debug for Service {
@@ -116,6 +118,9 @@ pub(crate) async fn handle(
     let verdict = service.limits.charge(peer.ip(), weight, service.clock.now().millis());
     let (status, used, retry_after, body) = match verdict {
         Verdict::Served { used } => {
+            if let Some((error, retry_after)) = meet(service.board.rest_fate()).await {
+                return respond(error.status, used, retry_after, error.body());
+            }
             let serving = service.clone();
             // A long way back costs CPU: the streams must not wait for it.
             let answer = tokio::task::spawn_blocking(move || endpoint.answer(&serving, &params));
@@ -136,6 +141,30 @@ pub(crate) async fn handle(
         }
     };
     respond(status, used, retry_after, body)
+}
+
+/// What goes wrong on purpose with a request: `None` if nothing does.
+async fn meet(fate: RestFate) -> Option<(ApiError, Option<i64>)> {
+    match fate {
+        RestFate::Served { delay } => {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            None
+        }
+        RestFate::Error(status) => Some((ApiError::failure(status), None)),
+        RestFate::Timeout(lasts) => {
+            tokio::time::sleep(lasts).await;
+            Some((ApiError::failure(504), None))
+        }
+        RestFate::Limited { banned, retry_after, until } => {
+            let error = match banned {
+                true => ApiError::banned(until),
+                false => ApiError::too_much_weight(crate::WEIGHT_LIMIT),
+            };
+            Some((error, Some(i64::from(retry_after))))
+        }
+    }
 }
 
 fn respond(status: StatusCode, used: u32, retry_after: Option<i64>, body: Vec<u8>) -> Response {

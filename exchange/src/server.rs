@@ -1,5 +1,8 @@
-//! One port: streams under `/ws` and `/stream`, everything else is REST.
+//! One port: streams under `/ws` and `/stream`, what really happened under `/truth`, the switches of
+//! the simulation under `/control`; everything else is REST.
 
+use crate::control::{self, Control};
+use crate::truth::{self, Truth};
 use crate::{rest, ws};
 use axum::Router;
 use axum::routing::get;
@@ -8,11 +11,19 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+/// What is served.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) rest: rest::Service,
+    pub(crate) ws: ws::connection::Service,
+    pub(crate) control: Control,
+    pub(crate) truth: Truth,
+}
+
 /// Serves until `stopping` turns true.
 pub(crate) async fn serve(
     listener: TcpListener,
-    rest: rest::Service,
-    ws: ws::connection::Service,
+    Services { rest, ws, control, truth }: Services,
     mut stopping: watch::Receiver<bool>,
 ) {
     let upgrade = || get(ws::upgrade::upgrade);
@@ -22,6 +33,7 @@ pub(crate) async fn serve(
         .route("/ws/{*streams}", upgrade())
         .with_state(ws);
     let router = Router::new().fallback(get(rest::handle)).with_state(rest).merge(streams);
+    let router = router.merge(control::routes(control)).merge(truth::http::routes(truth));
     // Small frames must not wait for an acknowledgement of the ones before them.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {

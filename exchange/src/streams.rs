@@ -144,7 +144,7 @@ pub(crate) fn kline(out: &mut Vec<u8>, symbol: &str, event_time: i64, kline: &Kl
     let body = |out: &mut Vec<u8>| {
         Writer::object(out)
             .int("t", kline.open_time)
-            .int("T", kline.open_time + kline.interval.millis() - 1)
+            .int("T", kline.interval.end_of(kline.open_time) - 1)
             .text("s", symbol)
             .text("i", kline.interval.name())
             .int("f", first)

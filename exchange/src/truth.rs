@@ -3,6 +3,9 @@
 //! The candles here are computed the plain way, one map entry a candle, apart from the code that
 //! answers REST and apart from the node's.
 
+pub(crate) mod http;
+mod pages;
+
 use crate::interval::Interval;
 use crate::market::{Market, Trade};
 use fts_core::decimal::{Decimal, Notional};
@@ -42,6 +45,8 @@ pub struct Candle {
 #[derive(Clone)]
 pub struct Truth {
     pub(crate) market: Arc<dyn Market>,
+    /// When a seeded market began, ms UTC.
+    pub(crate) epoch_ms: Option<i64>,
 }
 
 impl std::fmt::Debug for Truth {
@@ -76,34 +81,39 @@ impl Truth {
 fn fold(trades: &[Trade], interval: Interval) -> Vec<Candle> {
     let mut candles: BTreeMap<i64, Candle> = BTreeMap::new();
     for trade in trades {
-        let Trade { id, price, quantity, time, .. } = *trade;
-        let open_time = time - time.rem_euclid(interval.millis());
-        let candle = candles.entry(open_time).or_insert(Candle {
-            open_time,
-            open: price,
-            high: price,
-            low: price,
-            close: price,
-            volume: Decimal::ZERO,
-            quote_volume: Notional::ZERO,
-            taker_buy_volume: Decimal::ZERO,
-            taker_buy_quote_volume: Notional::ZERO,
-            trade_count: 0,
-            first_trade_id: id,
-            last_trade_id: id,
-        });
-        candle.high = candle.high.max(price);
-        candle.low = candle.low.min(price);
-        candle.close = price;
-        candle.last_trade_id = id;
-        candle.trade_count += 1;
-        candle.volume = candle.volume.plus(quantity);
-        candle.quote_volume = candle.quote_volume.plus(price.times(quantity));
-        if !trade.buyer_is_maker {
-            candle.taker_buy_volume = candle.taker_buy_volume.plus(quantity);
-            candle.taker_buy_quote_volume =
-                candle.taker_buy_quote_volume.plus(price.times(quantity));
-        }
+        fold_into(&mut candles, trade, interval);
     }
     candles.into_values().collect()
+}
+
+/// Adds a trade, which is later than all before it, to its candle.
+fn fold_into(candles: &mut BTreeMap<i64, Candle>, trade: &Trade, interval: Interval) {
+    let Trade { id, price, quantity, time, .. } = *trade;
+    let open_time = interval.open_of(time);
+    let candle = candles.entry(open_time).or_insert(Candle {
+        open_time,
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: Decimal::ZERO,
+        quote_volume: Notional::ZERO,
+        taker_buy_volume: Decimal::ZERO,
+        taker_buy_quote_volume: Notional::ZERO,
+        trade_count: 0,
+        first_trade_id: id,
+        last_trade_id: id,
+    });
+    let amount = Notional(price.0 * quantity.0);
+    candle.high = candle.high.max(price);
+    candle.low = candle.low.min(price);
+    candle.close = price;
+    candle.last_trade_id = id;
+    candle.trade_count += 1;
+    candle.volume = Decimal(candle.volume.0 + quantity.0);
+    candle.quote_volume = Notional(candle.quote_volume.0 + amount.0);
+    if !trade.buyer_is_maker {
+        candle.taker_buy_volume = Decimal(candle.taker_buy_volume.0 + quantity.0);
+        candle.taker_buy_quote_volume = Notional(candle.taker_buy_quote_volume.0 + amount.0);
+    }
 }

@@ -80,6 +80,18 @@ impl Lane {
         }
     }
 
+    /// Whether messages need not pass through here: none is touched, and none waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting == 0 && !self.board.touches_messages()
+    }
+
+    /// Forgets what waits.
+    pub(crate) fn clear(&mut self) {
+        self.held.clear();
+        self.delayed.clear();
+        self.waiting = 0;
+    }
+
     /// Takes the message of this number in; what goes out at once is appended to `out`.
     pub(crate) fn push(&mut self, number: u64, parts: &[&[u8]], now: Instant, out: &mut Vec<u8>) {
         let generation = self.board.generation();
@@ -117,7 +129,7 @@ impl Lane {
         while self.delayed.front().is_some_and(|(due, _)| *due <= now)
             && let Some((_, frame)) = self.delayed.pop_front()
         {
-            self.waiting -= frame.len();
+            self.waiting = self.waiting.saturating_sub(frame.len());
             out.extend_from_slice(&frame);
         }
     }
@@ -147,7 +159,7 @@ impl Lane {
             std::mem::take(&mut self.held).into_iter().partition(is_due);
         self.held = later;
         for held in due {
-            self.waiting -= held.frame.len();
+            self.waiting = self.waiting.saturating_sub(held.frame.len());
             self.send(held.frame, number, now, out);
         }
     }
@@ -186,7 +198,9 @@ fn broken(message: &[u8], way: u64) -> Vec<u8> {
             [cut(at).as_slice(), rest].concat()
         }
         // JSON, but of another shape.
-        2 => br#"{"e":"trade","E":"soon","s":null,"t":-1,"p":1.5,"q":[],"T":{},"m":"yes"}"#.to_vec(),
+        2 => {
+            br#"{"e":"trade","E":"soon","s":null,"t":-1,"p":1.5,"q":[],"T":{},"m":"yes"}"#.to_vec()
+        }
         // No JSON.
         _ => b"<html><body>502 Bad Gateway</body></html>".to_vec(),
     }
@@ -226,7 +240,10 @@ mod tests {
     #[tokio::test]
     async fn without_faults_everything_passes() {
         assert_eq!(through(Faults::default()), all());
-        assert_eq!(through(Faults { delay_ms: 50, delay_jitter_ms: 70, ..Faults::default() }), all());
+        assert_eq!(
+            through(Faults { delay_ms: 50, delay_jitter_ms: 70, ..Faults::default() }),
+            all()
+        );
     }
 
     #[tokio::test]

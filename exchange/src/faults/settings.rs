@@ -1,8 +1,9 @@
-//! Which faults there are, and which settings make sense.
+//! Which faults there are, which settings make sense, and how they are written on one line.
 
 use super::RestFate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Longest delay of a message.
@@ -101,6 +102,20 @@ pub enum FaultError {
         /// Their sum.
         sum: String,
     },
+    /// No setting.
+    #[error("{part:?} is no fault: write them as disconnect=30s,drop=0.001")]
+    Part {
+        /// As given.
+        part: String,
+    },
+    /// No length of time.
+    #[error("the fault {key} is {value:?}: give a time such as 250ms, 30s or 5m")]
+    Time {
+        /// Which setting.
+        key: String,
+        /// As given.
+        value: String,
+    },
     /// A number out of range.
     #[error("the fault {key} is {value}: {advice}")]
     Range {
@@ -127,6 +142,29 @@ impl Faults {
         let faults: Self = serde_json::from_value(all).map_err(malformed)?;
         faults.check()?;
         Ok(faults)
+    }
+
+    /// As [`Faults::with`], with the changes on one line as [`Faults::from_str`] reads it.
+    ///
+    /// # Errors
+    /// Unknown keys and values that make no sense are refused.
+    pub fn with_line(&self, line: &str) -> Result<Self, FaultError> {
+        let mut changes = Map::new();
+        for part in line.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (key, value) =
+                part.split_once('=').ok_or_else(|| FaultError::Part { part: part.to_owned() })?;
+            let (key, value) = (key.trim(), value.trim());
+            let long = TIMES.iter().find(|(short, long)| [*short, *long].contains(&key));
+            let (key, value) = match long {
+                Some((_, long)) => ((*long).to_owned(), Value::from(milliseconds(key, value)?)),
+                None => {
+                    let number = serde_json::from_str(value);
+                    (key.to_owned(), number.unwrap_or_else(|_| Value::from(value)))
+                }
+            };
+            changes.insert(key, value);
+        }
+        self.with(changes)
     }
 
     /// Whether they make sense.
@@ -177,8 +215,8 @@ impl Faults {
             || self.delay_jitter_ms > 0
     }
 
-    /// `at` in 0..1 decides; `chance` picks among what remains.
-    pub(super) fn rest_fate(&self, at: f64, chance: u64) -> RestFate {
+    /// `at` in 0..1 decides; `chance` picks among what remains; `now` is in ms UTC.
+    pub(super) fn rest_fate(&self, at: f64, chance: u64, now: i64) -> RestFate {
         let mut bound = self.rest_error;
         if at < bound {
             let code = match (chance >> 3) % 4 {
@@ -196,11 +234,61 @@ impl Faults {
         for (share, banned) in [(self.rest_429, false), (self.rest_418, true)] {
             bound += share;
             if at < bound {
-                return RestFate::Limited { banned, retry_after: self.rest_retry_after_s };
+                let retry_after = self.rest_retry_after_s;
+                let until = now + i64::from(retry_after) * 1000;
+                return RestFate::Limited { banned, retry_after, until };
             }
         }
         RestFate::Served { delay: Duration::from_millis(self.rest_delay_ms) }
     }
+}
+
+impl FromStr for Faults {
+    type Err = FaultError;
+
+    /// Reads `disconnect=30s,drop=0.001`: the names of the fields, those of times without `_ms` and
+    /// in short (`disconnect`, `stall`, `stall_for`, `delay`, `jitter`, `rest_delay`,
+    /// `rest_timeout_after`).
+    fn from_str(line: &str) -> Result<Self, FaultError> {
+        Self::default().with_line(line)
+    }
+}
+
+/// What is a time: its name on the line, and its field.
+const TIMES: [(&str, &str); 7] = [
+    ("disconnect", "disconnect_every_ms"),
+    ("stall", "stall_every_ms"),
+    ("stall_for", "stall_ms"),
+    ("delay", "delay_ms"),
+    ("jitter", "delay_jitter_ms"),
+    ("rest_delay", "rest_delay_ms"),
+    ("rest_timeout_after", "rest_timeout_ms"),
+];
+
+fn milliseconds(key: &str, value: &str) -> Result<u64, FaultError> {
+    let bad = || FaultError::Time { key: key.to_owned(), value: value.to_owned() };
+    if value == "0" {
+        return Ok(0);
+    }
+    if let Some(number) = value.parse::<u64>().ok().filter(|_| key.ends_with("_ms")) {
+        return Ok(number);
+    }
+    parse_time(value).ok_or_else(bad)
+}
+
+/// `250ms`, `30s`, `1.5s`, `5m` or `1h` in milliseconds.
+pub(crate) fn parse_time(text: &str) -> Option<u64> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let length = match unit {
+        "ms" => 1.0,
+        "s" => 1_000.0,
+        "m" => 60_000.0,
+        "h" => 3_600_000.0,
+        _ => return None,
+    };
+    let ms = number.parse::<f64>().ok().filter(|number| *number >= 0.0)? * length;
+    (ms <= u64::from(u32::MAX) as f64).then_some(ms.round() as u64)
 }
 
 fn check_shares(shares: &[(&'static str, f64)], keys: &'static str) -> Result<(), FaultError> {
@@ -250,6 +338,53 @@ mod tests {
         check(r#"{"seed":-1}"#, Err("invalid value"));
     }
 
+    #[track_caller]
+    fn check_line(line: &str, expected: Result<Faults, &str>) {
+        match (line.parse::<Faults>(), expected) {
+            (found, Ok(expected)) => assert_eq!(found, Ok(expected), "{line}"),
+            (found, Err(part)) => {
+                let error = found.expect_err(line).to_string();
+                assert!(error.contains(part), "{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_of_it_fits_on_a_line() {
+        let none = Faults::default;
+        check_line("", Ok(none()));
+        check_line(
+            "disconnect=30s, drop=0.001,duplicate=1e-3,reorder=0.25,reorder_window=9,seed=7",
+            Ok(Faults {
+                disconnect_every_ms: 30_000,
+                drop: 0.001,
+                duplicate: 0.001,
+                reorder: 0.25,
+                reorder_window: 9,
+                seed: 7,
+                ..none()
+            }),
+        );
+        check_line(
+            "stall=1m,stall_for=1.5s,delay=20ms,jitter=5ms,rest_delay=0,rest_timeout_after=2s",
+            Ok(Faults {
+                stall_every_ms: 60_000,
+                stall_ms: 1_500,
+                delay_ms: 20,
+                delay_jitter_ms: 5,
+                rest_timeout_ms: 2_000,
+                ..none()
+            }),
+        );
+        check_line("delay_ms=7", Ok(Faults { delay_ms: 7, ..none() }));
+        check_line("drop", Err("\"drop\" is no fault"));
+        check_line("disconnect=30", Err("give a time such as 250ms"));
+        check_line("disconnect=-3s", Err("give a time such as 250ms"));
+        check_line("disconect=30s", Err("unknown field `disconect`"));
+        check_line("drop=half", Err("invalid type"));
+        check_line("drop=2", Err("between 0 and 1"));
+    }
+
     #[test]
     fn requests_fail_as_often_as_asked_for() {
         let faults = Faults {
@@ -263,7 +398,7 @@ mod tests {
         for request in 0..10_000_u64 {
             let chance = crate::market::seeded::noise::hash(7, request);
             let at = crate::market::seeded::noise::unit(chance);
-            counts[match faults.rest_fate(at, chance) {
+            counts[match faults.rest_fate(at, chance, 0) {
                 RestFate::Error(code) => {
                     assert!((500..=504).contains(&code));
                     0

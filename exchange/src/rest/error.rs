@@ -27,6 +27,24 @@ impl ApiError {
         }
     }
 
+    /// One of the 5xx: the back end is slow, overloaded or broken.
+    pub(crate) fn failure(status: u16) -> Self {
+        let (code, message) = match status {
+            503 => (
+                -1008,
+                "Server is currently overloaded with other requests. Please try again in a few \
+                 minutes.",
+            ),
+            504 => (
+                -1007,
+                "Timeout waiting for response from backend server. Send status unknown; execution \
+                 status unknown.",
+            ),
+            _ => return Self { status: status_of(status), ..Self::unknown() },
+        };
+        Self { status: status_of(status), ..Self::bad(code, message) }
+    }
+
     pub(crate) fn too_much_weight(limit: u32) -> Self {
         let message = format!(
             "Too much request weight used; current limit is {limit} request weight per 1 MINUTE. \
@@ -97,4 +115,8 @@ impl ApiError {
     pub(crate) fn duplicate_symbols() -> Self {
         Self::bad(-1151, "Symbol is present multiple times in the list.")
     }
+}
+
+fn status_of(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -36,18 +36,20 @@ fn opens(
     limit: usize,
 ) -> Vec<i64> {
     let Some(begin) = market.begin(symbol) else { return Vec::new() };
-    let length = interval.millis();
     let first = interval.open_of(begin);
     let last = interval.open_of(market.now().min(end.unwrap_or(i64::MAX)));
-    let span = i64::try_from(limit).unwrap_or(1000);
-    let (from, to) = match start {
+    let from = match start {
         Some(start) => {
-            let from = interval.open_of(start.saturating_add(length - 1)).max(first);
-            (from, last.min(from + (span - 1) * length))
+            let open = interval.open_of(start);
+            let from = if open < start { interval.end_of(open) } else { open };
+            from.max(first)
         }
-        None => (first.max(last - (span - 1) * length), last),
+        None => first.max(interval.back(last, limit.saturating_sub(1))),
     };
-    (0..).map(|step| from + step * length).take_while(|open| *open <= to).collect()
+    std::iter::successors(Some(from), |open| Some(interval.end_of(*open)))
+        .take_while(|open| *open <= last)
+        .take(limit)
+        .collect()
 }
 
 fn render(market: &dyn Market, symbol: usize, interval: Interval, opens: &[i64]) -> Vec<u8> {
@@ -55,7 +57,7 @@ fn render(market: &dyn Market, symbol: usize, interval: Interval, opens: &[i64])
     let before = opens.first().and_then(|open| market.trade_before(symbol, *open));
     let mut close = before.map_or(Decimal::ZERO, |trade| trade.price);
     push_array(&mut out, opens, |out, open| {
-        let bar = market.fold(symbol, *open, *open + interval.millis());
+        let bar = market.fold(symbol, *open, interval.end_of(*open));
         kline(out, *open, interval, bar.as_ref(), close);
         close = bar.map_or(close, |bar| bar.close);
     });
@@ -79,7 +81,7 @@ fn kline(out: &mut Vec<u8>, open: i64, interval: Interval, bar: Option<&Bar>, be
         push_quoted(out, value);
     }
     out.push(b',');
-    push_i64(out, open + interval.millis() - 1);
+    push_i64(out, interval.end_of(open) - 1);
     out.push(b',');
     push_quoted_notional(out, amount(|bar| bar.quote_volume));
     out.push(b',');

@@ -3,7 +3,11 @@
 
 use super::control::{self, Request};
 use super::frame::{self, Decoder, Message};
+use crate::faults::Board;
+use crate::faults::lane::Lane;
+use crate::faults::schedule::{Schedule, Trouble};
 use crate::hub::{Hub, Outbox, Take};
+use crate::limits::connections::{Attempts, ConnectionLimits, Pace};
 use fts_core::time::Clock;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +22,11 @@ pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: SocketLimits,
+    /// How many streams and messages a connection may have; `None`: as many as it likes.
+    pub(crate) connections: Option<ConnectionLimits>,
+    /// The attempts to connect, by address.
+    pub(crate) attempts: Arc<Attempts>,
+    pub(crate) board: Arc<Board>,
     /// Turns true when the exchange goes down.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -52,6 +61,8 @@ impl Default for SocketLimits {
 /// After a close frame the peer has this long to answer.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 4096;
+const TOO_MANY_STREAMS: &str = "Too many streams";
+const TOO_MANY_REQUESTS: &str = "Too many requests";
 /// A written buffer that has grown beyond this is given back to the system.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
@@ -60,20 +71,30 @@ pub(crate) async fn serve<S>(service: Service, socket: S, combined: bool, stream
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let outbox = Outbox::new(combined, service.limits.outbox_bytes);
+    let number = service.board.connection();
+    let lane = Lane::new(&service.board, number);
+    let outbox = Outbox::new(combined, service.limits.outbox_bytes, lane);
     let (reader, writer) = tokio::io::split(socket);
     let mut writing = tokio::spawn(write(writer, Arc::clone(&outbox)));
     let mut connection = Connection {
         hub: Arc::clone(&service.hub),
         outbox: Arc::clone(&outbox),
         subscribed: Vec::new(),
+        streams_max: service.connections.map_or(usize::MAX, |it| it.streams),
         pings: VecDeque::new(),
+        silent: false,
     };
-    connection.subscribe(streams);
-    let ended = tokio::select! {
-        ended = connection.read(reader, &service) => ended,
-        _ = &mut writing => Ended::Gone,
+    let mut schedule = Schedule::new(&service.board, number);
+    let ended = match connection.subscribe(streams) {
+        Err(ended) => ended,
+        Ok(()) => tokio::select! {
+            ended = connection.read(reader, &service, &mut schedule) => ended,
+            _ = &mut writing => Ended::Gone,
+        },
     };
+    if matches!(ended, Ended::Closing(1008, TOO_MANY_STREAMS | TOO_MANY_REQUESTS)) {
+        service.board.limited();
+    }
     connection.unsubscribe_all();
     if let Ended::Closing(code, reason) = ended {
         outbox.close(code, reason);
@@ -96,18 +117,27 @@ struct Connection {
     hub: Arc<Hub>,
     outbox: Arc<Outbox>,
     subscribed: Vec<String>,
+    streams_max: usize,
+    /// The connection is open and deaf, and its outbox loses every frame.
+    silent: bool,
     /// Pings without their pong, oldest first.
     pings: VecDeque<(Vec<u8>, Instant)>,
 }
 
 impl Connection {
-    async fn read<S>(&mut self, mut reader: ReadHalf<S>, service: &Service) -> Ended
+    async fn read<S>(
+        &mut self,
+        mut reader: ReadHalf<S>,
+        service: &Service,
+        schedule: &mut Schedule,
+    ) -> Ended
     where
         S: AsyncRead + Send,
     {
         let limits = service.limits;
         let mut stopping = service.stopping.clone();
         let mut next_ping = Instant::now() + limits.ping_interval;
+        let mut pace = service.connections.map(|limits| Pace::new(limits.messages_per_second));
         let mut decoder = Decoder::default();
         let mut pending = Vec::new();
         let mut chunk = vec![0_u8; READ_BYTES];
@@ -120,6 +150,11 @@ impl Connection {
                 },
                 () = tokio::time::sleep_until(overdue.unwrap_or(next_ping).min(next_ping)) => {
                     let now = Instant::now();
+                    if self.silent {
+                        self.pings.clear();
+                        next_ping = now + limits.ping_interval;
+                        continue;
+                    }
                     if overdue.is_some_and(|overdue| overdue <= now) {
                         return Ended::Closing(1008, "Pong timeout");
                     }
@@ -130,6 +165,9 @@ impl Connection {
                         next_ping = now + limits.ping_interval;
                     }
                 }
+                trouble = schedule.next() => if let Some(ended) = self.meet(trouble, service) {
+                    return ended;
+                },
                 _ = stopping.wait_for(|stopping| *stopping) => {
                     return Ended::Closing(1001, "");
                 }
@@ -137,7 +175,12 @@ impl Connection {
             loop {
                 match decoder.next(&mut pending) {
                     Ok(None) => break,
+                    Ok(Some(_)) if self.silent => {}
                     Ok(Some(message)) => {
+                        let counts = !matches!(message, Message::Close(_));
+                        if counts && pace.as_mut().is_some_and(|it| !it.allow(Instant::now())) {
+                            return Ended::Closing(1008, TOO_MANY_REQUESTS);
+                        }
                         if let Some(ended) = self.hear(message) {
                             return ended;
                         }
@@ -152,7 +195,10 @@ impl Connection {
         match message {
             Message::Text(text) => {
                 let reply = match control::parse(&text) {
-                    Ok((request, id)) => control::answer(&self.carry_out(request), &id),
+                    Ok((request, id)) => match self.carry_out(request) {
+                        Ok(result) => control::answer(&result, &id),
+                        Err(ended) => return Some(ended),
+                    },
                     Err(refusal) => refusal,
                 };
                 self.outbox.push(frame::TEXT, reply.as_bytes());
@@ -170,10 +216,33 @@ impl Connection {
         None
     }
 
+    /// What goes wrong on purpose.
+    fn meet(&mut self, trouble: Trouble, service: &Service) -> Option<Ended> {
+        match trouble {
+            Trouble::Cut => return Some(Ended::Gone),
+            Trouble::Silence | Trouble::Speech => {
+                self.silent = trouble == Trouble::Silence;
+                self.pings.clear();
+                self.outbox.set_silent(self.silent);
+            }
+            Trouble::Announcement => {
+                let now = service.clock.now().millis();
+                let event = format!("{{\"e\":\"serverShutdown\",\"E\":{now}}}");
+                let event = match self.outbox.is_combined() {
+                    true => format!("{{\"stream\":\"!serverShutdown\",\"data\":{event}}}"),
+                    false => event,
+                };
+                self.outbox.push(frame::TEXT, event.as_bytes());
+            }
+            Trouble::Goodbye => return Some(Ended::Closing(1001, "")),
+        }
+        None
+    }
+
     /// Carries a request out; returns the result as JSON text.
-    fn carry_out(&mut self, request: Request) -> String {
+    fn carry_out(&mut self, request: Request) -> Result<String, Ended> {
         match request {
-            Request::Subscribe(names) => self.subscribe(names),
+            Request::Subscribe(names) => self.subscribe(names)?,
             Request::Unsubscribe(names) => {
                 for name in &names {
                     self.hub.unsubscribe(name, &self.outbox);
@@ -181,21 +250,25 @@ impl Connection {
                 self.subscribed.retain(|known| !names.contains(known));
             }
             Request::ListSubscriptions => {
-                return serde_json::Value::from(self.subscribed.clone()).to_string();
+                return Ok(serde_json::Value::from(self.subscribed.clone()).to_string());
             }
             Request::SetCombined(combined) => self.outbox.set_combined(combined),
-            Request::GetCombined => return self.outbox.is_combined().to_string(),
+            Request::GetCombined => return Ok(self.outbox.is_combined().to_string()),
         }
-        "null".to_owned()
+        Ok("null".to_owned())
     }
 
-    fn subscribe(&mut self, names: Vec<String>) {
+    fn subscribe(&mut self, names: Vec<String>) -> Result<(), Ended> {
         for name in names {
             if !self.subscribed.contains(&name) {
+                if self.subscribed.len() >= self.streams_max {
+                    return Err(Ended::Closing(1008, TOO_MANY_STREAMS));
+                }
                 self.hub.subscribe(&name, &self.outbox);
                 self.subscribed.push(name);
             }
         }
+        Ok(())
     }
 
     fn unsubscribe_all(&mut self) {
@@ -213,7 +286,13 @@ where
     let mut buffer = Vec::new();
     loop {
         match outbox.take(&mut buffer) {
-            Take::Nothing => outbox.woken().await,
+            Take::Nothing => match outbox.next_due() {
+                None => outbox.woken().await,
+                Some(due) => tokio::select! {
+                    () = outbox.woken() => {}
+                    () = tokio::time::sleep_until(due) => {}
+                },
+            },
             Take::End => break,
             Take::Bytes => {
                 tokio::select! {
@@ -232,14 +311,19 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::Faults;
+    use fts_core::time::ManualClock;
 
     #[test]
     fn a_pong_answers_its_ping_and_those_before_it_and_no_other() {
         let sent = |payload: &str| (payload.as_bytes().to_vec(), Instant::now());
+        let board = Board::new(Faults::default(), Arc::new(ManualClock::default()));
         let mut connection = Connection {
             hub: Arc::new(Hub::new(Vec::new())),
-            outbox: Outbox::new(false, 100),
+            outbox: Outbox::new(false, 100, Lane::new(&board, 0)),
             subscribed: Vec::new(),
+            streams_max: 1,
+            silent: false,
             pings: ["1", "2", "3"].map(sent).into(),
         };
         for (pong, left) in [("", 3), ("9", 3), ("2", 1), ("2", 1), ("3", 0)] {

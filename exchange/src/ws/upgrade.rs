@@ -3,15 +3,30 @@
 use super::connection::{Service, serve};
 use crate::rest::params::decode;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Answers a request for a stream.
-pub(crate) async fn upgrade(State(service): State<Service>, mut request: Request) -> Response {
+pub(crate) async fn upgrade(
+    State(service): State<Service>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+) -> Response {
+    if let Some(limits) = service.connections
+        && let Err(retry_after) =
+            service.attempts.attempt(peer.ip(), limits.attempts_in_5_min, service.clock.now())
+    {
+        service.board.limited();
+        return refuse(StatusCode::TOO_MANY_REQUESTS, retry_after);
+    }
+    if let Some(retry_after) = service.board.refuses() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, retry_after);
+    }
     let Some(accept) = accept_key(request.headers()) else {
         return (StatusCode::BAD_REQUEST, "this address speaks WebSocket\n").into_response();
     };
@@ -32,6 +47,12 @@ pub(crate) async fn upgrade(State(service): State<Service>, mut request: Request
         .header(header::SEC_WEBSOCKET_ACCEPT, accept)
         .body(Body::empty());
     response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+fn refuse(status: StatusCode, retry_after_s: i64) -> Response {
+    let mut response = status.into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+    response
 }
 
 fn accept_key(headers: &HeaderMap) -> Option<String> {

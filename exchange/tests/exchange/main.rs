@@ -4,8 +4,11 @@
 
 mod cli;
 mod control;
+mod faults;
 mod life;
+mod limits;
 mod rest;
 mod seeded;
 mod support;
 mod tape;
+mod truth;

@@ -83,6 +83,29 @@ impl Client {
         next.expect("nothing came").and_then(Result::ok)
     }
 
+    /// The code and reason that the connection is closed with; whatever comes before is skipped.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.message().await.expect("the connection ended without a goodbye") {
+                Message::Close(Some(frame)) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
+                Message::Close(None) => panic!("closed without a code"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the end of the connection; whether there was a goodbye.
+    pub(crate) async fn ended(&mut self) -> bool {
+        while let Some(message) = self.message().await {
+            if matches!(message, Message::Close(_)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The next text.
     pub(crate) async fn text(&mut self) -> String {
         loop {
@@ -128,8 +151,16 @@ impl Answer {
 
 /// GET of a path such as `/api/v3/ping`.
 pub(crate) async fn get(exchange: &Exchange, path: &str) -> Answer {
+    request(exchange, "GET", path, "").await
+}
+
+/// Any request with a body.
+pub(crate) async fn request(exchange: &Exchange, method: &str, path: &str, body: &str) -> Answer {
     let mut socket = TcpStream::connect(exchange.addr()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut raw = Vec::new();
     tokio::time::timeout(PATIENCE, socket.read_to_end(&mut raw)).await.unwrap().unwrap();

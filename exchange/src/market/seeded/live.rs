@@ -161,7 +161,7 @@ impl Live {
             }
             for (position, interval) in Interval::ALL.into_iter().enumerate() {
                 let stream = stream(symbol, Kind::Kline(position));
-                let is_time = interval.millis() == 1000 || boundary / 1000 % KLINE_EVERY_S == 0;
+                let is_time = position == 0 || boundary / 1000 % KLINE_EVERY_S == 0;
                 if is_time && burst.is_wanted(stream) {
                     self.scratch.clear();
                     if kline(&mut self.scratch, market, symbol, interval, boundary) {
@@ -195,7 +195,7 @@ fn kline(
         open_time,
         bar: bar.as_ref(),
         previous_close: before.unwrap_or(Decimal::ZERO),
-        closed: open_time + interval.millis() == boundary,
+        closed: interval.end_of(open_time) == boundary,
     };
     let name = market.symbols().get(symbol).map_or("", |known| known.name.as_str());
     streams::kline(out, name, boundary + SUMMARY_LAG_MS, &state);

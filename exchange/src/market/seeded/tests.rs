@@ -160,7 +160,7 @@ fn candles_of_any_range_are_their_trades() {
             assert_eq!(market.fold(symbol, from, to), expected, "{from}..{to}");
         }
     }
-    let truth = crate::truth::Truth { market: Arc::new(market) };
+    let truth = crate::truth::Truth { market: Arc::new(market), epoch_ms: None };
     let candles = truth.candles("BTCUSDT", Interval::parse("5m").unwrap());
     assert!(candles.len() > 24);
     for candle in candles {
