@@ -14,9 +14,9 @@ use tokio::io::{
 use tokio::sync::watch;
 
 /// How often an idle end says that it is there.
-pub const HEARTBEAT: Duration = Duration::from_millis(250);
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// A peer that is silent, or takes nothing, for so long is gone.
-pub const DEADLINE: Duration = Duration::from_millis(1_500);
+pub(super) const DEADLINE: Duration = Duration::from_millis(1_500);
 
 const BUFFER: usize = 256 * 1_024;
 const HEAD: usize = 4;

@@ -21,9 +21,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::key::Secret;
 
 /// By how much the clocks of two machines may differ, and how old a stranger's datagram may be.
-pub const TIME_SLACK_MS: i64 = 30_000;
+pub(super) const TIME_SLACK_MS: i64 = 30_000;
 /// How many bytes longer a datagram is than its message.
-pub const OVERHEAD: usize = HEAD + TAG;
+pub(super) const OVERHEAD: usize = HEAD + TAG;
 
 const VERSION: u8 = 1;
 const SALT: usize = 16;
@@ -34,7 +34,7 @@ const SENDERS_MAX: usize = 4_096;
 
 /// Why a datagram is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// It is none of ours.
     Malformed,
     /// Its sender does not have the secret, or it was changed on its way.
@@ -47,7 +47,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// As the metrics say it.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::Unauthentic => "unauthentic",
@@ -139,7 +139,8 @@ impl Opener {
         }
         // Nothing is remembered of a sender before it has proven itself.
         let key = key_of(&self.secret, &salt);
-        let body = key.open_in_place(nonce(counter), aad, body).map_err(|_| Refusal::Unauthentic)?;
+        let body =
+            key.open_in_place(nonce(counter), aad, body).map_err(|_| Refusal::Unauthentic)?;
         if now.millis().saturating_sub(time).saturating_abs() > TIME_SLACK_MS {
             return Err(Refusal::Untimely);
         }
@@ -238,7 +239,8 @@ mod tests {
     #[test]
     fn what_was_seen_is_refused_in_any_order() {
         let (mut sealer, mut opener) = pair();
-        let datagrams: Vec<_> = (0..300_u16).map(|n| sealed(&mut sealer, &n.to_be_bytes())).collect();
+        let datagrams: Vec<_> =
+            (0..300_u16).map(|n| sealed(&mut sealer, &n.to_be_bytes())).collect();
         for at in [5_usize, 3, 4, 131, 100] {
             let number = u16::try_from(at).unwrap().to_be_bytes();
             check(&mut opener, &datagrams[at], Ok(&number));

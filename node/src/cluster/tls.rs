@@ -14,14 +14,15 @@ use tokio_rustls::rustls::client::danger::{
 };
 use tokio_rustls::rustls::crypto::{self, CryptoProvider, verify_tls13_signature_with_raw_key};
 use tokio_rustls::rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
+    UnixTime,
 };
 use tokio_rustls::rustls::server::AlwaysResolvesServerRawPublicKeys;
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    ServerConfig, SignatureScheme, version,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, ServerConfig, SignatureScheme, version,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -79,6 +80,7 @@ impl Tls {
     }
 
     /// A name for those who must give one; nobody looks at it.
+    #[expect(dead_code, reason = "the links give it")]
     pub(super) fn any_name() -> ServerName<'static> {
         ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]))
     }
