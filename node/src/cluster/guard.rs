@@ -165,7 +165,11 @@ mod tests {
         tokio::time::pause();
         let (one, mut full) = tokio::io::duplex(8);
         let (guarded, end) = guard(one, "1".into());
-        let talking = tokio::spawn(async move { while full.write_all(&[0; 4]).await.is_ok() {} });
+        let talking = tokio::spawn(async move {
+            while full.write_all(&[0; HEAD]).await.is_ok() {
+                tokio::time::sleep(HEARTBEAT).await;
+            }
+        });
         let (_read, mut write) = Box::new(guarded).split();
         let blocked = async { while write.write_all(&[7; 1_000]).await.is_ok() {} };
         tokio::time::timeout(4 * DEADLINE, blocked).await.unwrap();
