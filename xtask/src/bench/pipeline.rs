@@ -58,6 +58,7 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
 
     let watch = Stopwatch::start();
     let (before, cpu) = (Scrape::take(&http)?, [node.cpu_seconds()?, exchange.cpu_seconds()?]);
+    let threads = node.cpu_seconds_by_thread()?;
     let mut rss = Vec::new();
     while watch.elapsed() < Duration::from_secs(seconds) {
         rss.push((watch.elapsed().as_secs_f64() / 60.0, node.rss_mib()?));
@@ -66,6 +67,10 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
     let elapsed = watch.elapsed().as_secs_f64();
     let after = Scrape::take(&http)?;
     let cpu = [node.cpu_seconds()? - cpu[0], exchange.cpu_seconds()? - cpu[1]];
+    let mut by_thread = node.cpu_seconds_by_thread()?;
+    for (name, seconds) in &mut by_thread {
+        *seconds -= threads.get(name).copied().unwrap_or(0.0);
+    }
 
     let frames = after.sum(FRAMES) - before.sum(FRAMES);
     ensure!(frames > 0.0, "the node received nothing: see {}", folder.display());
@@ -89,6 +94,9 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
     row("trades by REST meanwhile", format!("{filled:.0}"));
     row("bytes a message", format!("{bytes:.0}"));
     row("node: CPU-seconds a million messages", format!("{:.2}", cpu[0] / millions));
+    for (name, seconds) in by_thread.iter().filter(|(_, seconds)| **seconds > 0.01 * cpu[0]) {
+        row(&format!("… in threads called {name}"), format!("{:.2}", seconds / millions));
+    }
     row("node: share of one core", format!("{:.0} %", 100.0 * cpu[0] / elapsed));
     row("raw loopback receive of the same: CPU-seconds a million", format!("{raw:.2}"));
     row("node against raw receive", format!("{:.1} x", cpu[0] / millions / raw));

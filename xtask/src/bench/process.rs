@@ -1,5 +1,6 @@
 //! A measured child process, by what the kernel says of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -60,11 +61,19 @@ impl Process {
     /// CPU time used so far by all threads, in seconds.
     pub(super) fn cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in parentheses, may hold spaces. Behind it: state is field 3, utime is 14.
-        let (_, fields) = stat.rsplit_once(')').context("no name in /proc/<pid>/stat")?;
-        let ticks = |at: usize| fields.split_whitespace().nth(at)?.parse::<f64>().ok();
-        let (user, system) = ticks(11).zip(ticks(12)).context("no CPU time in /proc/<pid>/stat")?;
-        Ok((user + system) / TICKS_PER_SECOND)
+        Ok(cpu_of(&stat).context("no CPU time in /proc/<pid>/stat")?.1)
+    }
+
+    /// CPU time used so far by the threads that live, in seconds, by what they are called.
+    pub(super) fn cpu_seconds_by_thread(&self) -> Result<BTreeMap<String, f64>> {
+        let mut found = BTreeMap::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end while it is looked at.
+            let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
+            let (name, seconds) = cpu_of(&stat).context("no CPU time in a thread's stat")?;
+            *found.entry(name.to_owned()).or_insert(0.0) += seconds;
+        }
+        Ok(found)
     }
 
     /// Resident memory, in MiB.
@@ -89,10 +98,32 @@ impl Process {
     }
 }
 
+/// The name and the CPU-seconds in a `stat` of /proc. The name, in parentheses, may hold spaces;
+/// counted from the state behind it, which is field 3, utime is field 14.
+fn cpu_of(stat: &str) -> Option<(&str, f64)> {
+    let (front, fields) = stat.rsplit_once(')')?;
+    let ticks = |at: usize| fields.split_whitespace().nth(at)?.parse::<f64>().ok();
+    Some((front.split_once('(')?.1, (ticks(11)? + ticks(12)?) / TICKS_PER_SECOND))
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // For a child that was waited for, both do nothing.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_name_may_hold_anything() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194304 97 0 0 0 150 50 0 0 20 0 1 0";
+        let (name, seconds) = cpu_of(stat).unwrap();
+        assert_eq!(name, "a) b (c)");
+        assert!((seconds - 2.0).abs() < 1e-9);
+        assert!(cpu_of("7 nothing").is_none());
     }
 }
