@@ -1,6 +1,6 @@
 //! A node's tree of actors: how it is put together, and how it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fts_core::alert::AlertRule;
@@ -84,6 +84,7 @@ pub struct Settings {
 pub struct Pipeline {
     supervisor: ActorRef<Msg>,
     ended: JoinHandle<()>,
+    gave_up: Arc<OnceLock<String>>,
     stages: [Stage; 3],
 }
 
@@ -182,15 +183,17 @@ impl Pipeline {
             delay_min: Duration::from_millis(100),
             delay_max: Duration::from_secs(5),
         };
-        let setup = Setup { children, limits };
+        let gave_up = Arc::default();
+        let setup = Setup { children, limits, gave_up: Arc::clone(&gave_up) };
         let (supervisor, ended) = Actor::spawn(None, Supervisor, setup).await?;
-        Ok(Self { supervisor, ended, stages })
+        Ok(Self { supervisor, ended, gave_up, stages })
     }
 
-    /// Returns when the tree has given up: an actor kept failing. Cancel-safe.
-    pub async fn failed(&mut self) {
+    /// Returns when the tree has given up: which actor kept failing, and why. Cancel-safe.
+    pub async fn failed(&mut self) -> String {
         // The handle's own error would be a panic of the supervisor: the tree is gone either way.
         drop((&mut self.ended).await);
+        self.gave_up.get().cloned().unwrap_or_else(|| "the supervisor ended".to_owned())
     }
 
     /// Ends everything, from the sources downstream, within ten seconds: what was received is

@@ -6,7 +6,7 @@
 //! - Loses, if it dies, all of its children; the log and the checkpoints have everything.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fts_core::metrics::ACTOR_RESTARTS_TOTAL;
 use fts_core::restart::{Limits, Restarts, Verdict};
@@ -41,6 +41,8 @@ pub struct Setup {
     pub children: Vec<Child>,
     /// How often each of them may fail.
     pub limits: Limits,
+    /// Why it gave up, once it did: which child, and what killed it.
+    pub gave_up: Arc<OnceLock<String>>,
 }
 
 /// What a supervisor tells itself.
@@ -58,6 +60,7 @@ pub struct State {
     children: Vec<(Child, Restarts)>,
     alive: HashMap<ActorId, usize>,
     started: Instant,
+    gave_up: Arc<OnceLock<String>>,
 }
 
 impl Actor for Supervisor {
@@ -68,11 +71,11 @@ impl Actor for Supervisor {
     async fn pre_start(
         &self,
         myself: ActorRef<Msg>,
-        Setup { children, limits }: Setup,
+        Setup { children, limits, gave_up }: Setup,
     ) -> Result<State, ActorProcessingErr> {
         let count = children.len();
         let children = children.into_iter().map(|child| (child, Restarts::new(limits))).collect();
-        let mut state = State { children, alive: HashMap::new(), started: Instant::now() };
+        let mut state = State { children, alive: HashMap::new(), started: Instant::now(), gave_up };
         for index in 0..count {
             state.spawn(&myself, index).await?;
         }
@@ -156,6 +159,8 @@ impl State {
             }
             Verdict::Escalate => {
                 tracing::error!(actor = child.name, %cause, "an actor keeps failing; giving up");
+                // The first that gave up is the reason.
+                let _ = self.gave_up.set(format!("{}: {cause}", child.name));
                 Err(cause)
             }
         }

@@ -59,7 +59,7 @@ async fn start(failures: usize, by_panic: bool) -> Fixture {
         delay_min: Duration::from_millis(10),
         delay_max: Duration::from_millis(100),
     };
-    let setup = Setup { children: vec![child], limits };
+    let setup = Setup { children: vec![child], limits, gave_up: Arc::default() };
     let (_, done) = Actor::spawn(None, Supervisor, setup).await.unwrap();
     Fixture { runs, stop, running, done }
 }

@@ -58,8 +58,8 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
                 tracing::info!(signal = name, "ending");
                 break Ok(());
             }
-            () = pipeline.failed() => break Err("an actor keeps failing; its errors are in the log"),
-            _ = &mut serving => break Err("the HTTP server ended"),
+            why = pipeline.failed() => break Err(format!("an actor keeps failing: {why}")),
+            _ = &mut serving => break Err("the HTTP server ended".to_owned()),
         }
     };
     view.problem("node", Some("it is shutting down".to_owned()));

@@ -147,7 +147,9 @@ async fn a_broken_log_ends_the_tree_and_says_why() {
     let mut it = Fixture::start().await;
     let broken = LogError::Broken("cannot write 000001.log: input/output error".to_owned());
     *it.log.fault.lock().unwrap() = Some(broken);
-    tokio::time::timeout(5 * MINUTE, it.pipeline.failed()).await.expect("it goes on as if nothing");
+    let why = tokio::time::timeout(5 * MINUTE, it.pipeline.failed()).await;
+    let why = why.expect("it goes on as if nothing had happened");
+    assert!(why.contains("input/output error"), "{why}");
 }
 
 /// The connection is cut for some seconds.

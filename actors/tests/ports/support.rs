@@ -494,7 +494,10 @@ fn settings() -> Settings {
         reconnect: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
         flush_interval: Duration::from_millis(5),
         checkpoint_interval: Duration::from_secs(1),
-        alert: AlertRule { threshold_percent: Decimal::from_units(10_000_000_000), window_ms: 60_000 },
+        alert: AlertRule {
+            threshold_percent: Decimal::from_units(10_000_000_000),
+            window_ms: 60_000,
+        },
         backfill_delay: Duration::from_millis(200),
         quiet_probe: Duration::from_secs(120),
         first_sight_trades_max: 50_000,
