@@ -5,6 +5,7 @@
 //! | [`journal`] | `Log` | segment files in a data directory |
 //! | [`sqlite`] | `Store` | one SQLite file |
 //! | [`alpha_vantage`] | `DailyPrices` | Alpha Vantage |
+//! | [`scylla`] | `Store` | a ScyllaDB or Cassandra cluster |
 //! | [`binance`] | `Feed`, `History`, `Decode` | the exchange's streams and REST |
 //! | [`cron`] | `Schedule` | cron expressions |
 //! | [`daily_csv`], [`line_log`] | `DailyReport`, `LineLog` | files for people |
@@ -14,7 +15,9 @@ pub mod alpha_vantage;
 pub mod binance;
 pub mod cron;
 pub mod daily_csv;
+mod digits;
 pub mod journal;
 pub mod line_log;
 pub mod mapping;
+pub mod scylla;
 pub mod sqlite;

@@ -7,7 +7,6 @@
 
 mod checkpoint;
 mod connection;
-mod digits;
 mod errors;
 mod pool;
 mod read;

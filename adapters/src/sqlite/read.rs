@@ -12,7 +12,7 @@ use fts_core::stock::{Daily, Transaction};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Params, Result, Row, params};
 
-use super::digits;
+use crate::digits;
 use super::schema::layout;
 use super::upsert::direction;
 

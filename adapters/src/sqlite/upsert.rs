@@ -12,7 +12,7 @@ use fts_core::row::{
 };
 use rusqlite::{CachedStatement, Connection, Error, Result, params};
 
-use super::digits::Digits;
+use crate::digits::Digits;
 use super::errors;
 use super::schema::layout;
 

@@ -9,23 +9,23 @@ const NOTIONAL_PLACES: u32 = 16;
 const CHUNK: u128 = 10_u128.pow(18);
 
 /// A buffer for one number's text, filled from its end. Longest: sign, 39 digits, point.
-pub(super) struct Digits {
+pub(crate) struct Digits {
     bytes: [u8; 48],
     start: usize,
 }
 
 impl Digits {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { bytes: [0; 48], start: 48 }
     }
 
     /// The text of [`Decimal`]'s `Display`.
-    pub(super) fn decimal(&mut self, value: Decimal) -> &str {
+    pub(crate) fn decimal(&mut self, value: Decimal) -> &str {
         self.fixed(value.0, DECIMAL_PLACES, DECIMAL_PLACES)
     }
 
     /// The text of [`Notional`]'s `Display`.
-    pub(super) fn notional(&mut self, value: Notional) -> &str {
+    pub(crate) fn notional(&mut self, value: Notional) -> &str {
         self.fixed(value.0, NOTIONAL_PLACES, DECIMAL_PLACES)
     }
 
@@ -77,12 +77,12 @@ impl Digits {
 }
 
 /// The value of a text that [`Digits::decimal`] wrote.
-pub(super) fn decimal(text: &str) -> Option<Decimal> {
+pub(crate) fn decimal(text: &str) -> Option<Decimal> {
     scaled(text, DECIMAL_PLACES).map(Decimal)
 }
 
 /// The value of a text that [`Digits::notional`] wrote.
-pub(super) fn notional(text: &str) -> Option<Notional> {
+pub(crate) fn notional(text: &str) -> Option<Notional> {
     scaled(text, NOTIONAL_PLACES).map(Notional)
 }
 
