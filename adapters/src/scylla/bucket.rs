@@ -49,13 +49,15 @@ impl Series {
     /// schema, beside the keys.
     pub(super) const fn bucket_ms(&self, table: Table) -> i64 {
         match (table, self) {
-            (Table::BookTickers | Table::DeadLetters, _) => 10 * MINUTE_MS,
+            (Table::BookTickers | Table::DeadLetters | Table::Transactions, _) => 10 * MINUTE_MS,
             (Table::Trades, _) => HOUR_MS,
             (Table::Candles, Self::Candles(_, interval)) => match interval {
                 Interval::Second => DAY_MS,
                 Interval::Minute | Interval::Minutes5 | Interval::Minutes15 => 30 * DAY_MS,
                 Interval::Hour | Interval::Day => 360 * DAY_MS,
             },
+            (Table::Dailies, _) => 3_600 * DAY_MS,
+            (Table::DailyChanges, _) => 360 * DAY_MS,
             _ => DAY_MS,
         }
     }
@@ -124,6 +126,7 @@ mod tests {
             (Table::Trades, Series::Symbol(symbol())),
             (Table::Alerts, Series::All),
             (Table::DeadLetters, Series::Log(Topic::DeadLetter, 3)),
+            (Table::Transactions, Series::Symbol(symbol())),
         ];
         let candles = Interval::ALL.map(|it| (Table::Candles, Series::Candles(symbol(), it)));
         for (table, series) in all.into_iter().chain(candles) {
@@ -146,6 +149,7 @@ mod tests {
         check(Table::BookTickers, &one, 500, 250);
         check(Table::BookSeconds, &one, 1, 600);
         check(Table::Tickers, &one, 1, 900);
+        check(Table::Transactions, &one, 600, 250);
         check(Table::Candles, &Series::Candles(symbol(), Interval::Second), 1, 450);
         for interval in Interval::ALL {
             let series = Series::Candles(symbol(), interval);

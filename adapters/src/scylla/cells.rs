@@ -30,6 +30,12 @@ impl Cells {
         self.0.len()
     }
 
+    /// The values of `other`, after these.
+    pub(super) fn append(&mut self, other: &Self) -> &mut Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     /// `bigint`, or `timestamp` in epoch milliseconds.
     pub(super) fn int(&mut self, value: i64) -> &mut Self {
         self.value(&value.to_be_bytes())
@@ -54,11 +60,21 @@ impl Cells {
     pub(super) fn maybe_int(&mut self, value: Option<i64>) -> &mut Self {
         match value {
             Some(value) => self.int(value),
-            None => {
-                self.0.extend_from_slice(&UNSET.to_be_bytes());
-                self
-            }
+            None => self.unset(),
         }
+    }
+
+    /// Likewise.
+    pub(super) fn maybe_text(&mut self, value: Option<&str>) -> &mut Self {
+        match value {
+            Some(value) => self.text(value),
+            None => self.unset(),
+        }
+    }
+
+    fn unset(&mut self) -> &mut Self {
+        self.0.extend_from_slice(&UNSET.to_be_bytes());
+        self
     }
 
     /// `decimal` and, beside it, its text.
@@ -167,9 +183,11 @@ impl<'f> Columns<'f> {
     }
 
     pub(super) fn maybe_int(&mut self) -> Read<Option<i64>> {
-        self.optional("a 64 bit integer", |bytes| {
-            Some(i64::from_be_bytes(bytes.try_into().ok()?))
-        })
+        self.optional("a 64 bit integer", |bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+    }
+
+    pub(super) fn maybe_text(&mut self) -> Read<Option<&'f str>> {
+        self.optional("a text", |bytes| str::from_utf8(bytes).ok())
     }
 
     pub(super) fn flag(&mut self) -> Read<bool> {

@@ -3,69 +3,69 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use fts_core::row::Table;
+use serde::{Deserialize, Serialize, Serializer};
 
-/// A ScyllaDB or Cassandra cluster and how to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A ScyllaDB or Cassandra cluster and how to use it. As TOML, all keys but `nodes` may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ScyllaConfig {
     /// `host:port` of some of its nodes; the others are found by asking these. At least one.
-    pub contact_points: Vec<String>,
+    pub nodes: Vec<String>,
     /// The keyspace; letters, digits and underscores. It is created where it is not there.
+    /// Default: `binance_stream`.
     pub keyspace: String,
-    /// The data centre whose nodes are asked, and whose replicas are counted. `None`: that of the
-    /// node that answers first, for a cluster in one data centre.
-    pub local_dc: Option<String>,
-    /// On how many nodes a keyspace that is created keeps each row.
+    /// The data centre whose nodes are asked, and on whose nodes a keyspace that is created lies.
+    /// Default: none, for a cluster in one data centre.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datacenter: Option<String>,
+    /// On how many nodes (of each data centre) a keyspace that is created keeps each row; one that
+    /// is there is left as it is. Default: 3.
     pub replication_factor: u8,
-    /// Who logs in; `None` where the cluster asks nobody.
-    pub login: Option<Login>,
-    /// Encryption; `None` for a cluster on the same machine or network of trust.
-    pub tls: Option<Tls>,
-    /// How many replicas must answer.
+    /// How many replicas must answer. Default: `local_quorum`.
     pub consistency: Consistency,
-    /// How long one request may take before it counts as failed.
-    pub request_timeout: Duration,
-    /// How many requests may be under way at once, over all callers.
+    /// Who logs in. Default: nobody, for a cluster that asks nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password. Rather use one of the next two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// A file that holds the password; read on each connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// The environment variable that holds the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
+    /// Whether connections are encrypted. The nodes' certificates must name the address under which
+    /// they are reached. Default: false.
+    pub tls: bool,
+    /// The certificates, as PEM, of the authorities that sign the nodes'. Default: the public ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// This node's own certificate, as PEM, for a cluster that asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// How long setting up one connection may take, milliseconds. Default: 5000.
+    pub connect_timeout_ms: u64,
+    /// How long one request may take before it counts as failed, milliseconds. Default: 10000.
+    pub request_timeout_ms: u64,
+    /// How many requests may be under way at once, over all callers. Each holds at most 64 KiB of
+    /// rows (or one row, if that is larger). Default: 256.
     pub concurrency: usize,
-    /// How long rows are kept, milliseconds: the same as is given to `Store::expire`. Rows are
-    /// written with a time to live that is a little longer, so that the server gives the disk back
-    /// cheaply. Tables that are not named are kept for ever.
+    /// How long rows are kept, milliseconds: the same as is given to `Store::expire`, hence no key
+    /// of its own. Rows are written with a time to live that is a little longer, so that the server
+    /// gives the disk back cheaply. Tables that are not named are kept for ever.
+    #[serde(skip)]
     pub retention: BTreeMap<Table, i64>,
 }
 
-/// User and password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The role's name.
-    pub user: String,
-    /// Its password.
-    pub password: Secret,
-}
-
-/// How connections are encrypted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    /// The certificates, as PEM, of the authorities that sign the nodes'. The nodes' must name the
-    /// address under which they are reached.
-    pub ca_file: PathBuf,
-    /// The node's own certificate, for a cluster that asks for one.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A certificate and its key, as PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The certificate, and those between it and the authority.
-    pub cert_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-}
-
 /// How many replicas must answer before a request counts as done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Consistency {
     /// One: what it acknowledged is lost with it.
     One,
@@ -74,37 +74,21 @@ pub enum Consistency {
     LocalQuorum,
     /// Most of all.
     Quorum,
-    /// Most of those in every data centre.
+    /// Most of those in every data centre; reads ask most of the local ones.
     EachQuorum,
     /// All: one that is down stops writing.
     All,
 }
 
-impl FromStr for Consistency {
-    type Err = NotAConsistency;
-
-    fn from_str(text: &str) -> Result<Self, NotAConsistency> {
-        Ok(match text.to_ascii_lowercase().as_str() {
-            "one" => Self::One,
-            "local_quorum" => Self::LocalQuorum,
-            "quorum" => Self::Quorum,
-            "each_quorum" => Self::EachQuorum,
-            "all" => Self::All,
-            _ => return Err(NotAConsistency(text.to_owned())),
-        })
-    }
-}
-
-/// No name of a consistency.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no consistency: use one, local_quorum, quorum, each_quorum or all")]
-pub struct NotAConsistency(pub String);
-
 /// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
+    /// What is shown in place of it.
+    const HIDDEN: &str = "(hidden)";
+
     /// Keeps `text` from being shown.
     pub const fn new(text: String) -> Self {
         Self(text)
@@ -117,7 +101,42 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("(hidden)")
+        out.write_str(Self::HIDDEN)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(Self::HIDDEN)
+    }
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Default for ScyllaConfig {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            keyspace: Self::KEYSPACE.to_owned(),
+            datacenter: None,
+            replication_factor: 3,
+            consistency: Consistency::LocalQuorum,
+            username: None,
+            password: None,
+            password_file: None,
+            password_env: None,
+            tls: false,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            connect_timeout_ms: 5_000,
+            request_timeout_ms: 10_000,
+            concurrency: 256,
+            retention: BTreeMap::new(),
+        }
     }
 }
 
@@ -126,44 +145,71 @@ impl ScyllaConfig {
     pub const KEYSPACE: &str = "binance_stream";
 
     /// Those nodes, and the default of everything else.
-    pub fn new(contact_points: Vec<String>) -> Self {
-        Self {
-            contact_points,
-            keyspace: Self::KEYSPACE.to_owned(),
-            local_dc: None,
-            replication_factor: 3,
-            login: None,
-            tls: None,
-            consistency: Consistency::LocalQuorum,
-            request_timeout: Duration::from_secs(10),
-            concurrency: 256,
-            retention: BTreeMap::new(),
+    pub fn new(nodes: Vec<String>) -> Self {
+        Self { nodes, ..Self::default() }
+    }
+
+    /// Says what is wrong, if anything, and what to do.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self.fault() {
+            Some(fault) => Err(ConfigError(fault)),
+            None => Ok(()),
         }
     }
 
-    /// What is wrong with it, if anything.
-    pub(super) fn fault(&self) -> Option<String> {
+    fn fault(&self) -> Option<String> {
         let word = |text: &str| {
             let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
             (1..=48).contains(&text.len()) && text.chars().all(fits)
         };
-        if self.contact_points.is_empty() {
-            return Some("no contact point: name at least one node as host:port".to_owned());
+        if self.nodes.is_empty() {
+            return Some("`nodes` is empty: name at least one node as host:port".to_owned());
+        }
+        let no_port = |node: &&String| {
+            let port = node.rsplit_once(':').map(|(host, port)| (host.is_empty(), port.parse()));
+            !matches!(port, Some((false, Ok(1_u16..))))
+        };
+        if let Some(node) = self.nodes.iter().find(no_port) {
+            return Some(format!("`nodes` has \"{node}\": write host:port, such as scylla:9042"));
         }
         if !word(&self.keyspace) {
             let keyspace = &self.keyspace;
             return Some(format!(
-                "`{keyspace}` is no keyspace: use up to 48 letters, digits and underscores"
+                "`keyspace` is \"{keyspace}\": use up to 48 letters, digits and underscores"
             ));
         }
-        if self.local_dc.as_ref().is_some_and(|name| name.is_empty() || name.contains('\'')) {
-            return Some("the local data centre has no name that could be one".to_owned());
+        if self.datacenter.as_ref().is_some_and(|name| name.is_empty() || name.contains('\'')) {
+            return Some("`datacenter` is no name that a data centre could have".to_owned());
         }
         if self.replication_factor == 0 {
-            return Some("a replication factor of 0 keeps nothing: use 3, or 1 for a trial".into());
+            return Some(
+                "`replication_factor` 0 keeps nothing: use 3, or 1 for a trial".to_owned(),
+            );
         }
-        if self.concurrency == 0 || self.request_timeout.is_zero() {
-            return Some("concurrency and request timeout must be more than 0".to_owned());
+        let passwords =
+            [self.password.is_some(), self.password_file.is_some(), self.password_env.is_some()];
+        let passwords = passwords.iter().filter(|it| **it).count();
+        if passwords > 1 {
+            return Some("name one of `password`, `password_file` and `password_env`".to_owned());
+        }
+        if self.username.is_some() != (passwords == 1) {
+            return Some(
+                "`username` and a password (`password_file`, `password_env` or `password`) belong \
+                 together"
+                    .to_owned(),
+            );
+        }
+        if !self.tls && (self.ca_file.is_some() || self.cert_file.is_some()) {
+            return Some("certificates are given, but `tls` is false: set it to true".to_owned());
+        }
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            return Some("`cert_file` and `key_file` belong together".to_owned());
+        }
+        if self.concurrency == 0 || self.request_timeout_ms == 0 || self.connect_timeout_ms == 0 {
+            return Some(
+                "`concurrency`, `request_timeout_ms` and `connect_timeout_ms` must be above 0"
+                    .to_owned(),
+            );
         }
         None
     }
@@ -173,42 +219,63 @@ impl ScyllaConfig {
 mod tests {
     use super::*;
 
+    fn config() -> ScyllaConfig {
+        ScyllaConfig::new(vec!["localhost:9042".to_owned()])
+    }
+
     #[test]
     fn a_secret_is_never_shown() {
-        let mut config = ScyllaConfig::new(vec!["localhost:9042".to_owned()]);
-        let password = Secret::new("hunter2".to_owned());
-        config.login = Some(Login { user: "fts".to_owned(), password });
-        let shown = format!("{config:?} {config:#?}");
-        assert!(!shown.contains("hunter2") && shown.contains("(hidden)"), "{shown}");
+        let mut config = config();
+        config.password = Some(Secret::new("hunter2".to_owned()));
+        let json = serde_json::to_string(&config).unwrap();
+        for shown in [format!("{config:?}"), format!("{config:#?}"), json] {
+            assert!(!shown.contains("hunter2") && shown.contains("(hidden)"), "{shown}");
+        }
     }
 
     #[track_caller]
     fn check(change: impl FnOnce(&mut ScyllaConfig), expected: Option<&str>) {
-        let mut config = ScyllaConfig::new(vec!["localhost:9042".to_owned()]);
+        let mut config = config();
         change(&mut config);
-        let fault = config.fault();
+        let found = config.check().map_err(|error| error.to_string());
         match expected {
-            None => assert_eq!(fault, None),
-            Some(word) => assert!(fault.as_ref().is_some_and(|it| it.contains(word)), "{fault:?}"),
+            None => assert_eq!(found, Ok(())),
+            Some(word) => {
+                assert!(found.as_ref().is_err_and(|it| it.contains(word)), "{word}: {found:?}");
+            }
         }
     }
 
     #[test]
     fn what_cannot_work_is_refused_with_what_to_do() {
+        let secret = || Some(Secret::new("x".to_owned()));
         check(|_| {}, None);
-        check(|config| config.contact_points.clear(), Some("host:port"));
-        check(|config| config.keyspace = "a; DROP KEYSPACE b".into(), Some("letters, digits"));
-        check(|config| config.keyspace.clear(), Some("letters, digits"));
-        check(|config| config.local_dc = Some("a'b".into()), Some("data centre"));
-        check(|config| config.replication_factor = 0, Some("use 3"));
-        check(|config| config.concurrency = 0, Some("more than 0"));
+        check(|it| (it.username, it.password) = (Some("fts".into()), secret()), None);
+        check(|it| it.nodes.clear(), Some("host:port"));
+        check(|it| it.nodes = vec!["scylla".into()], Some("host:port"));
+        check(|it| it.nodes = vec!["scylla:0".into()], Some("host:port"));
+        check(|it| it.keyspace = "a\"; DROP KEYSPACE b".into(), Some("letters, digits"));
+        check(|it| it.keyspace.clear(), Some("letters, digits"));
+        check(|it| it.datacenter = Some("a'b".into()), Some("datacenter"));
+        check(|it| it.replication_factor = 0, Some("use 3"));
+        check(|it| it.concurrency = 0, Some("above 0"));
+        check(|it| it.username = Some("fts".into()), Some("belong together"));
+        check(|it| it.password = secret(), Some("belong together"));
+        check(
+            |it| (it.password, it.password_env) = (secret(), Some("P".into())),
+            Some("name one of"),
+        );
+        check(|it| it.ca_file = Some("ca.pem".into()), Some("`tls` is false"));
+        check(|it| (it.tls, it.cert_file) = (true, Some("c.pem".into())), Some("`key_file`"));
     }
 
     #[test]
-    fn consistencies_have_cql_s_names() {
-        assert_eq!("LOCAL_QUORUM".parse(), Ok(Consistency::LocalQuorum));
-        assert_eq!("each_quorum".parse(), Ok(Consistency::EachQuorum));
-        let error = "most".parse::<Consistency>().unwrap_err().to_string();
-        assert!(error.contains("local_quorum"), "{error}");
+    fn an_unknown_key_is_refused_and_consistencies_have_cql_s_names() {
+        let read = |text| serde_json::from_str::<ScyllaConfig>(text);
+        assert!(read(r#"{"contact": []}"#).unwrap_err().to_string().contains("contact"));
+        let found = read(r#"{"nodes": ["a:1"], "consistency": "each_quorum"}"#).unwrap();
+        assert_eq!(found.consistency, Consistency::EachQuorum);
+        assert_eq!((found.keyspace.as_str(), found.concurrency), ("binance_stream", 256));
+        assert!(read(r#"{"consistency": "most"}"#).unwrap_err().to_string().contains("quorum"));
     }
 }

@@ -4,22 +4,29 @@ use std::fmt::Write as _;
 
 use fts_core::market::Symbol;
 use fts_core::row::{
-    AlertRow, BookSecondRow, BookTickerRow, CandleRow, DeadLetterRow, GapRow, Table, TickerRow,
-    TradeRow,
+    AlertRow, BookSecondRow, BookTickerRow, CandleRow, DailyChangeRow, DailyRow, DeadLetterRow,
+    GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
 };
 
-use super::bucket::{Partition, Series};
+use super::bucket::{Partition, Series, storable};
 use super::cells::Cells;
 use super::statements::direction;
 
 /// The version of rows that never change: there is nothing to know more of.
 const IMMUTABLE: i64 = 0;
+/// The longest text in a key: both servers hold it with a length of 16 bits.
+const KEY_BYTES_MAX: usize = 32_000;
 
 /// A row of one of the tables.
-pub(super) trait Stored {
+pub(super) trait Stored: Sync + 'static {
     const TABLE: Table;
     /// About how many bytes its values take.
     const BYTES: usize;
+
+    /// Those of its kind.
+    fn of(rows: &Rows) -> &[Self]
+    where
+        Self: Sized;
 
     fn series(&self) -> Series;
 
@@ -30,11 +37,26 @@ pub(super) trait Stored {
     /// How much it knows.
     fn version(&self) -> i64;
 
+    /// The write timestamp of all its cells, in microseconds; `None` where it is out of range.
+    fn timestamp(&self) -> Option<i64> {
+        clamped(self.time())?.checked_mul(1_000)?.checked_add(self.version())
+    }
+
     /// Its values, in the order of the table's columns.
     fn write(&self, bucket: i64, to: &mut Cells);
 
     /// Which row it is, for an operator.
     fn key(&self) -> String;
+
+    /// Why it can't be stored, if it can't, apart from its times.
+    fn fault(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// `time`, if it can be stored.
+fn clamped(time: i64) -> Option<i64> {
+    storable(time).then_some(time)
 }
 
 /// The values of a partition's key.
@@ -74,6 +96,10 @@ impl Stored for TradeRow {
     const TABLE: Table = Table::Trades;
     const BYTES: usize = 192;
 
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.trades
+    }
+
     fn series(&self) -> Series {
         Series::Symbol(self.symbol.clone())
     }
@@ -101,6 +127,10 @@ impl Stored for TradeRow {
 impl Stored for CandleRow {
     const TABLE: Table = Table::Candles;
     const BYTES: usize = 512;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.candles
+    }
 
     fn series(&self) -> Series {
         Series::Candles(self.symbol.clone(), self.interval)
@@ -134,6 +164,10 @@ impl Stored for BookTickerRow {
     const TABLE: Table = Table::BookTickers;
     const BYTES: usize = 320;
 
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.book_tickers
+    }
+
     fn series(&self) -> Series {
         Series::Symbol(self.symbol.clone())
     }
@@ -162,6 +196,10 @@ impl Stored for BookTickerRow {
 impl Stored for BookSecondRow {
     const TABLE: Table = Table::BookSeconds;
     const BYTES: usize = 512;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.book_seconds
+    }
 
     fn series(&self) -> Series {
         Series::Symbol(self.symbol.clone())
@@ -192,6 +230,10 @@ impl Stored for BookSecondRow {
 impl Stored for TickerRow {
     const TABLE: Table = Table::Tickers;
     const BYTES: usize = 1_024;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.tickers
+    }
 
     fn series(&self) -> Series {
         Series::Symbol(self.symbol.clone())
@@ -231,6 +273,10 @@ impl Stored for GapRow {
     const TABLE: Table = Table::Gaps;
     const BYTES: usize = 256;
 
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.gaps
+    }
+
     fn series(&self) -> Series {
         Series::All
     }
@@ -257,6 +303,10 @@ impl Stored for GapRow {
 impl Stored for AlertRow {
     const TABLE: Table = Table::Alerts;
     const BYTES: usize = 256;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.alerts
+    }
 
     fn series(&self) -> Series {
         Series::All
@@ -286,6 +336,10 @@ impl Stored for DeadLetterRow {
     const TABLE: Table = Table::DeadLetters;
     const BYTES: usize = 512;
 
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.dead_letters
+    }
+
     fn series(&self) -> Series {
         Series::Log(self.topic, self.partition)
     }
@@ -307,5 +361,121 @@ impl Stored for DeadLetterRow {
 
     fn key(&self) -> String {
         format!("{} {}/{}", self.topic.name(), self.partition, self.offset)
+    }
+}
+
+impl Stored for DailyRow {
+    const TABLE: Table = Table::Dailies;
+    const BYTES: usize = 256;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.dailies
+    }
+
+    fn series(&self) -> Series {
+        Series::Symbol(self.symbol.clone())
+    }
+
+    fn time(&self) -> i64 {
+        self.daily.time()
+    }
+
+    fn version(&self) -> i64 {
+        self.daily.fetched_at
+    }
+
+    /// The version is a time itself. Added to the day's it would lie weeks ahead, which ScyllaDB
+    /// refuses.
+    fn timestamp(&self) -> Option<i64> {
+        clamped(self.time())?;
+        clamped(self.version())?.checked_mul(1_000)
+    }
+
+    fn write(&self, bucket: i64, to: &mut Cells) {
+        let daily = &self.daily;
+        to.text(self.symbol.as_str()).int(bucket).int(daily.time());
+        to.text(&daily.date.to_string());
+        to.decimal(daily.open).decimal(daily.high).decimal(daily.low).decimal(daily.close);
+        to.int(daily.volume).int(daily.fetched_at).int(daily.fetched_at);
+    }
+
+    fn key(&self) -> String {
+        format!("{} {}", self.symbol, self.daily.date)
+    }
+}
+
+impl Stored for DailyChangeRow {
+    const TABLE: Table = Table::DailyChanges;
+    const BYTES: usize = 192;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.daily_changes
+    }
+
+    fn series(&self) -> Series {
+        Series::Symbol(self.symbol.clone())
+    }
+
+    fn time(&self) -> i64 {
+        self.change.fetched_at
+    }
+
+    fn version(&self) -> i64 {
+        IMMUTABLE
+    }
+
+    fn write(&self, bucket: i64, to: &mut Cells) {
+        let change = &self.change;
+        to.text(self.symbol.as_str()).int(bucket).int(change.fetched_at).int(change.time());
+        to.text(change.column).text(&change.date.to_string());
+        to.text(&change.before).text(&change.after);
+    }
+
+    fn key(&self) -> String {
+        format!("{} {} {}", self.symbol, self.change.date, self.change.column)
+    }
+}
+
+impl Stored for TransactionRow {
+    const TABLE: Table = Table::Transactions;
+    const BYTES: usize = 384;
+
+    fn of(rows: &Rows) -> &[Self] {
+        &rows.transactions
+    }
+
+    fn series(&self) -> Series {
+        Series::Symbol(self.transaction.stock.clone())
+    }
+
+    fn time(&self) -> i64 {
+        self.transaction.time
+    }
+
+    fn version(&self) -> i64 {
+        IMMUTABLE
+    }
+
+    /// By when it reached the log: its own time is whatever its writer says, and ScyllaDB refuses
+    /// what lies days ahead.
+    fn timestamp(&self) -> Option<i64> {
+        clamped(self.time())?;
+        clamped(self.received_at)?.checked_mul(1_000)
+    }
+
+    fn write(&self, bucket: i64, to: &mut Cells) {
+        let it = &self.transaction;
+        to.text(it.stock.as_str()).int(bucket).int(it.time).text(&self.id);
+        to.text(&it.timestamp).text(&it.kind).int(it.quantity);
+        to.decimal(it.unit_price).decimal(it.total).text(&it.state);
+        to.maybe_text(it.error.as_deref()).text(&it.extra).int(self.received_at);
+    }
+
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        (self.id.len() > KEY_BYTES_MAX).then_some("its id is too long for a key")
     }
 }

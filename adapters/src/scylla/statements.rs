@@ -1,11 +1,13 @@
 //! The statements, prepared once a session, and what each table's rows look like.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use fts_core::port::store::StoreError;
 use fts_core::row::Table;
 use futures_util::future::try_join_all;
 use scylla::client::session::Session;
+use scylla::statement::Consistency as Level;
 use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
@@ -16,6 +18,8 @@ use super::errors;
 pub(super) const BATCH_ROWS: usize = 32;
 /// Rows a page of a read.
 const PAGE_ROWS: i32 = 2_000;
+/// How long counting the rows of a partition may take.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How the rows of a table are laid out.
 pub(super) struct Layout {
@@ -26,6 +30,8 @@ pub(super) struct Layout {
     partition: &'static str,
     /// The first clustering column: the row's own time.
     time: &'static str,
+    /// A column that each row has and that is no part of its key: it tells the row's timestamp.
+    witness: &'static str,
 }
 
 /// The layout of `table`.
@@ -35,6 +41,7 @@ pub(super) const fn layout(table: Table) -> Layout {
             columns: "symbol bucket time trade_id price* quantity* buyer_is_maker received_at source",
             partition: "symbol bucket",
             time: "time",
+            witness: "price",
         },
         Table::Candles => Layout {
             columns: "symbol interval bucket open_time close_time open* high* low* close* volume* \
@@ -42,12 +49,14 @@ pub(super) const fn layout(table: Table) -> Layout {
                       first_trade_id last_trade_id complete version",
             partition: "symbol interval bucket",
             time: "open_time",
+            witness: "close_time",
         },
         Table::BookTickers => Layout {
             columns: "symbol bucket received_at update_id id stream best_bid_price* \
                       best_bid_quantity* best_ask_price* best_ask_quantity*",
             partition: "symbol bucket",
             time: "received_at",
+            witness: "best_bid_price",
         },
         Table::BookSeconds => Layout {
             columns: "symbol bucket open_time close_time bid_open* bid_high* bid_low* bid_close* \
@@ -55,6 +64,7 @@ pub(super) const fn layout(table: Table) -> Layout {
                       update_count first_update_id last_update_id version",
             partition: "symbol bucket",
             time: "open_time",
+            witness: "close_time",
         },
         Table::Tickers => Layout {
             columns: "symbol bucket event_time id stream event_type price_change* \
@@ -66,23 +76,47 @@ pub(super) const fn layout(table: Table) -> Layout {
                       total_number_of_trades received_at",
             partition: "symbol bucket",
             time: "event_time",
+            witness: "last_price",
         },
         Table::Gaps => Layout {
             columns: "bucket before_time symbol first_trade_id last_trade_id missing after_time \
                       reason version",
             partition: "bucket",
             time: "before_time",
+            witness: "missing",
         },
         Table::Alerts => Layout {
             columns: "bucket time symbol direction window_ms threshold_percent* reference_price* \
                       price* change_percent*",
             partition: "bucket",
             time: "time",
+            witness: "price",
         },
         Table::DeadLetters => Layout {
             columns: "topic partition bucket received_at offset symbol reason payload",
             partition: "topic partition bucket",
             time: "received_at",
+            witness: "reason",
+        },
+        Table::Dailies => Layout {
+            columns: "symbol bucket time fecha apertura* maximo* minimo* cierre* volumen \
+                      fetched_at version",
+            partition: "symbol bucket",
+            time: "time",
+            witness: "fecha",
+        },
+        Table::DailyChanges => Layout {
+            columns: "symbol bucket fetched_at time campo fecha antes despues",
+            partition: "symbol bucket",
+            time: "fetched_at",
+            witness: "fecha",
+        },
+        Table::Transactions => Layout {
+            columns: "accion bucket time id timestamp tipo_transaccion cantidad precio_unitario* \
+                      total* estado error extra received_at",
+            partition: "accion bucket",
+            time: "time",
+            witness: "estado",
         },
     }
 }
@@ -102,7 +136,7 @@ pub(super) struct OfTable {
     pub(super) newest: PreparedStatement,
     /// The time of the newest row.
     pub(super) newest_time: PreparedStatement,
-    /// How many rows there are from a time on and before another.
+    /// How many rows are older than a time, and the greatest of their timestamps.
     pub(super) count: PreparedStatement,
     /// Timestamp (before the key); deletes what is older than a time (after it).
     pub(super) cut: PreparedStatement,
@@ -137,56 +171,50 @@ pub(super) struct Statements {
     pub(super) add_series: PreparedStatement,
     /// Table: its series.
     pub(super) series: PreparedStatement,
-    /// Table, series, bucket, timestamp.
+    /// Table, series, bucket.
     pub(super) add_bucket: PreparedStatement,
-    /// Timestamp, table, series, bucket.
+    /// Table, series, bucket.
     pub(super) drop_bucket: PreparedStatement,
-    /// Table, series, from and to (both inclusive): buckets, oldest first.
+    /// Table, series, from and to (both inclusive), limit: buckets, oldest first.
     pub(super) oldest_buckets: PreparedStatement,
     /// Likewise, newest first.
     pub(super) newest_buckets: PreparedStatement,
 }
 
 impl Statements {
-    pub(super) async fn prepare(session: &Session) -> Result<Self, StoreError> {
-        // One after the other within a table: the server has more to do at this moment.
-        let tables = try_join_all(Table::ALL.map(|table| of_table(session, table))).await?;
-        let buckets = |order| {
-            format!(
-                "SELECT bucket FROM buckets WHERE table_name = ? AND series = ? \
-                 AND bucket >= ? AND bucket <= ? ORDER BY bucket {order}"
-            )
+    pub(super) async fn prepare(session: &Session, keyspace: &str) -> Result<Self, StoreError> {
+        let tables = Table::ALL.map(|table| of_table(session, keyspace, table));
+        let tables = try_join_all(tables).await?;
+        let of = |cql: &str| {
+            let cql = cql.replace("{ks}", keyspace);
+            async move { prepare(session, &cql).await }
+        };
+        let buckets = |order: &str| {
+            of(&format!(
+                "SELECT bucket FROM \"{{ks}}\".buckets WHERE table_name = ? AND series = ? \
+                 AND bucket >= ? AND bucket <= ? ORDER BY bucket {order} LIMIT ?"
+            ))
         };
         Ok(Self {
             tables,
-            newest_trade: prepare(
-                session,
-                "SELECT trade_id FROM trades WHERE symbol = ? AND bucket = ? LIMIT 1",
-            )
+            newest_trade: of("SELECT trade_id FROM \"{ks}\".trades \
+                              WHERE symbol = ? AND bucket = ? LIMIT 1")
             .await?,
-            trade_from: prepare(
-                session,
-                "SELECT time, trade_id FROM trades WHERE symbol = ? AND bucket = ? AND time >= ? \
-                 ORDER BY time ASC LIMIT 1",
-            )
+            trade_from: of("SELECT time, trade_id FROM \"{ks}\".trades \
+                            WHERE symbol = ? AND bucket = ? AND time >= ? \
+                            ORDER BY time ASC LIMIT 1")
             .await?,
-            add_series: prepare(session, "INSERT INTO series (table_name, series) VALUES (?, ?)")
+            add_series: of("INSERT INTO \"{ks}\".series (table_name, series) VALUES (?, ?)")
                 .await?,
-            series: prepare(session, "SELECT series FROM series WHERE table_name = ?").await?,
-            add_bucket: prepare(
-                session,
-                "INSERT INTO buckets (table_name, series, bucket) VALUES (?, ?, ?) \
-                 USING TIMESTAMP ?",
-            )
+            series: of("SELECT series FROM \"{ks}\".series WHERE table_name = ?").await?,
+            add_bucket: of("INSERT INTO \"{ks}\".buckets (table_name, series, bucket) \
+                            VALUES (?, ?, ?)")
             .await?,
-            drop_bucket: prepare(
-                session,
-                "DELETE FROM buckets USING TIMESTAMP ? \
-                 WHERE table_name = ? AND series = ? AND bucket = ?",
-            )
+            drop_bucket: of("DELETE FROM \"{ks}\".buckets \
+                             WHERE table_name = ? AND series = ? AND bucket = ?")
             .await?,
-            oldest_buckets: prepare(session, &buckets("ASC")).await?,
-            newest_buckets: prepare(session, &buckets("DESC")).await?,
+            oldest_buckets: buckets("ASC").await?,
+            newest_buckets: buckets("DESC").await?,
         })
     }
 
@@ -196,15 +224,16 @@ impl Statements {
     }
 }
 
-async fn of_table(session: &Session, table: Table) -> Result<OfTable, StoreError> {
-    let (layout, name) = (layout(table), table.name());
-    let time = layout.time;
+async fn of_table(session: &Session, keyspace: &str, table: Table) -> Result<OfTable, StoreError> {
+    let layout = layout(table);
+    let name = format!("\"{keyspace}\".{}", table.name());
+    let (time, witness) = (layout.time, layout.witness);
     let columns = written(&layout);
     let places = vec!["?"; columns.len()].join(", ");
     let key: Vec<String> =
         layout.partition.split_whitespace().map(|column| format!("{column} = ?")).collect();
     let (key, read) = (key.join(" AND "), read(&layout).join(", "));
-    let span = |order| {
+    let span = |order: &str| {
         format!(
             "SELECT {read} FROM {name} WHERE {key} AND {time} >= ? AND {time} <= ?{order} LIMIT ?"
         )
@@ -213,20 +242,22 @@ async fn of_table(session: &Session, table: Table) -> Result<OfTable, StoreError
         "INSERT INTO {name} ({}) VALUES ({places}) USING TIMESTAMP ? AND TTL ?",
         columns.join(", ")
     );
+    let mut count = prepare(
+        session,
+        &format!(
+            "SELECT COUNT(*), MAX(WRITETIME({witness})) FROM {name} WHERE {key} AND {time} < ?"
+        ),
+    )
+    .await?;
+    // Reads a whole partition.
+    count.set_request_timeout(Some(COUNT_TIMEOUT));
     Ok(OfTable {
         insert: prepare(session, &insert).await?,
         oldest: prepare(session, &span(&format!(" ORDER BY {time} ASC"))).await?,
         newest: prepare(session, &span("")).await?,
-        newest_time: prepare(
-            session,
-            &format!("SELECT {time} FROM {name} WHERE {key} LIMIT 1"),
-        )
-        .await?,
-        count: prepare(
-            session,
-            &format!("SELECT COUNT(*) FROM {name} WHERE {key} AND {time} >= ? AND {time} < ?"),
-        )
-        .await?,
+        newest_time: prepare(session, &format!("SELECT {time} FROM {name} WHERE {key} LIMIT 1"))
+            .await?,
+        count,
         cut: prepare(
             session,
             &format!("DELETE FROM {name} USING TIMESTAMP ? WHERE {key} AND {time} < ?"),
@@ -239,11 +270,15 @@ async fn of_table(session: &Session, table: Table) -> Result<OfTable, StoreError
 }
 
 async fn prepare(session: &Session, cql: &str) -> Result<PreparedStatement, StoreError> {
-    let mut statement =
-        session.prepare(cql).await.map_err(|error| errors::of_prepare(&error))?;
+    let mut statement = session.prepare(cql).await.map_err(|error| errors::of_prepare(&error))?;
     // Every write carries its own timestamp and its whole row: twice is as good as once.
     statement.set_is_idempotent(true);
     statement.set_page_size(PAGE_ROWS);
+    let level = session.get_default_execution_profile_handle().to_profile().get_consistency();
+    if level == Level::EachQuorum && cql.starts_with("SELECT") {
+        // ScyllaDB reads at no quorum of each data centre.
+        statement.set_consistency(Level::LocalQuorum);
+    }
     Ok(statement)
 }
 
@@ -261,7 +296,9 @@ fn written(layout: &Layout) -> Vec<String> {
 /// The columns that are read back: not the texts, and not what the question already says.
 fn read(layout: &Layout) -> Vec<&'static str> {
     let columns = layout.columns.split_whitespace().map(|it| it.trim_end_matches('*'));
-    columns.filter(|column| !layout.partition.split_whitespace().any(|key| key == *column)).collect()
+    columns
+        .filter(|column| !layout.partition.split_whitespace().any(|key| key == *column))
+        .collect()
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use fts_core::stock::{Daily, Transaction};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Params, Result, Row, params};
 
-use crate::digits;
 use super::schema::layout;
 use super::upsert::direction;
+use crate::digits;
 
 /// How near the search for a trade's time must come, milliseconds.
 const NEAR_MS: i64 = 1_000;

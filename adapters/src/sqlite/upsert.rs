@@ -12,9 +12,9 @@ use fts_core::row::{
 };
 use rusqlite::{CachedStatement, Connection, Error, Result, params};
 
-use crate::digits::Digits;
 use super::errors;
 use super::schema::layout;
+use crate::digits::Digits;
 
 /// The version of rows that never change: there is nothing to know more of.
 const IMMUTABLE: i64 = 0;

@@ -33,14 +33,26 @@ pub trait Place: Send + Sync {
 
     /// Waits until what was put is visible to reads, for stores that take their time.
     async fn settle(&self) {}
+
+    /// Removes the rows once a case is through, for places that don't vanish by themselves.
+    async fn remove(&self) {}
 }
 
 /// Makes a test of each case of the suite. `make` is a function without arguments that gives a
 /// fresh, empty [`Place`](crate::port::store::conformance::Place).
+///
+/// `store_conformance!(async make)` is for places on a server that may not be there: `make` is
+/// asynchronous and gives `None` (having said so, loudly) where there is none.
 #[macro_export]
 macro_rules! store_conformance {
+    (async $make:expr) => {
+        $crate::store_conformance!(@cases $make().await; @all);
+    };
     ($make:expr) => {
-        $crate::store_conformance!(@cases $make;
+        $crate::store_conformance!(@cases Some($make()); @all);
+    };
+    (@cases $place:expr; @all) => {
+        $crate::store_conformance!(@cases $place;
             rows_read_back_as_they_were_put,
             numbers_at_the_edge_read_back_exactly,
             putting_again_changes_nothing,
@@ -62,10 +74,12 @@ macro_rules! store_conformance {
             many_puts_at_once_are_all_kept,
         );
     };
-    (@cases $make:expr; $($case:ident,)*) => {$(
+    (@cases $place:expr; $($case:ident,)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
         async fn $case() {
-            $crate::port::store::conformance::$case(&$make()).await;
+            let Some(place) = $place else { return };
+            $crate::port::store::conformance::$case(&place).await;
+            $crate::port::store::conformance::Place::remove(&place).await;
         }
     )*};
 }
