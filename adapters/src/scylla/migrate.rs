@@ -194,7 +194,7 @@ mod tests {
             assert_eq!(id.len(), 36);
             assert!(!ids[..index].contains(id), "{id}");
         }
-        assert_eq!(table_id("binance_stream", "trades"), "8cb3bc1b-0000-8000-8000-000000000000");
+        assert_eq!(table_id("binance_stream", "trades"), "5fd47061-d160-8bd9-aa3e-8516700d59f5");
     }
 
     #[test]
