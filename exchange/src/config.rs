@@ -1,5 +1,6 @@
 //! What an exchange is started with.
 
+use crate::alpha_vantage::AlphaVantageConfig;
 use crate::faults::{FaultError, Faults};
 use crate::limits::connections::ConnectionLimits;
 use crate::market::tape::file::TapeError;
@@ -22,6 +23,8 @@ pub struct Config {
     pub connections: Option<ConnectionLimits>,
     /// What goes wrong on purpose from the start.
     pub faults: Faults,
+    /// The simulated Alpha Vantage under `/query`.
+    pub alpha_vantage: AlphaVantageConfig,
 }
 
 /// The request weight of the real exchange, a minute.
@@ -37,6 +40,7 @@ impl Config {
             socket: SocketLimits::default(),
             connections: None,
             faults: Faults::default(),
+            alpha_vantage: AlphaVantageConfig::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An exchange that runs: started, asked for its address and its truth, stopped.
 
+use crate::alpha_vantage::{self, AlphaVantageControl};
 use crate::config::{Config, Source, StartError, TapeConfig};
 use crate::control::Control;
 use crate::faults::{Board, FaultControl};
@@ -30,6 +31,7 @@ pub struct Exchange {
     addr: SocketAddr,
     truth: Truth,
     faults: FaultControl,
+    alpha_vantage: AlphaVantageControl,
     epoch_ms: Option<i64>,
     ended: watch::Receiver<Option<u64>>,
     stopping: watch::Sender<bool>,
@@ -64,6 +66,7 @@ impl Exchange {
         };
         let truth = Truth { market, epoch_ms };
         let control = Control { faults: faults.clone() };
+        let alpha_vantage = alpha_vantage::Service::new(config.alpha_vantage, Arc::clone(&clock));
         let ws = ws::connection::Service {
             hub,
             clock,
@@ -77,11 +80,12 @@ impl Exchange {
             addr,
             truth: truth.clone(),
             faults,
+            alpha_vantage: AlphaVantageControl(alpha_vantage.clone()),
             epoch_ms,
             ended: ending,
             server: tokio::spawn(server::serve(
                 listener,
-                server::Services { rest, ws, control, truth },
+                server::Services { rest, ws, control, truth, alpha_vantage },
                 stopping.subscribe(),
             )),
             market: tokio::spawn(play),
@@ -102,6 +106,11 @@ impl Exchange {
     /// What goes wrong on purpose, and the switches for it.
     pub fn faults(&self) -> FaultControl {
         self.faults.clone()
+    }
+
+    /// The switches of the simulated Alpha Vantage, which is at `http://<addr>/query`.
+    pub fn alpha_vantage(&self) -> AlphaVantageControl {
+        self.alpha_vantage.clone()
     }
 
     /// When a seeded market began, ms UTC: with it the same market can be started again. `None` for

@@ -1,5 +1,5 @@
 //! A simulated Binance: streams and REST on one port, from one market that is played from a tape or
-//! made up from a seed.
+//! made up from a seed. And, on the same port, a simulated Alpha Vantage.
 //!
 //! ```text
 //! market      what is known at the market's present moment (tape: what was played; seeded: a pure
@@ -9,9 +9,11 @@
 //! rest        the endpoints, their errors; limits: the weight budget
 //! faults      what goes wrong on purpose: a connection's lane and schedule, a request's fate
 //! control     the switches over HTTP
+//! alpha_vantage  daily prices of stocks under /query, with limits and errors of their own
 //! truth       all trades, and candles by a path of their own: what tests compare with
 //! ```
 
+mod alpha_vantage;
 mod config;
 mod control;
 mod exchange;
@@ -28,6 +30,10 @@ mod ticker;
 mod truth;
 mod ws;
 
+pub use self::alpha_vantage::{
+    AlphaVantageConfig, AlphaVantageControl, Answer, Forced, Restatement, SettingError, Split,
+    parse_today,
+};
 pub use self::config::{
     Config, SeededConfig, Source, Speed, Start, StartError, TapeConfig, WEIGHT_LIMIT,
 };

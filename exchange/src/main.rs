@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use clap::Parser;
 use fts_exchange::{
-    Config, ConnectionLimits, Exchange, Faults, SeededConfig, Source, Speed, Start, StartError,
-    TapeConfig, WEIGHT_LIMIT, realistic_symbols,
+    AlphaVantageConfig, Config, ConnectionLimits, Exchange, Faults, SeededConfig, Source, Speed,
+    Start, StartError, TapeConfig, WEIGHT_LIMIT, parse_today, realistic_symbols,
 };
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -58,6 +58,16 @@ struct Arguments {
     /// What goes wrong on purpose, seeded: `disconnect=30s,drop=0.001,duplicate=0.001,…` (see below).
     #[arg(long, value_name = "LIST", default_value = "")]
     faults: Faults,
+    /// Stop the clock of the simulated Alpha Vantage at this day's evening, or at this time of New
+    /// York: 2026-05-15, 2026-05-15T11:30:00.
+    #[arg(long, value_name = "DATE", value_parser = parse_today)]
+    av_today: Option<jiff::civil::DateTime>,
+    /// What its prices grow from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    av_seed: u64,
+    /// Everybody has paid for it: `outputsize=full` is answered.
+    #[arg(long)]
+    av_premium: bool,
 }
 
 #[tokio::main]
@@ -131,6 +141,12 @@ impl Arguments {
             weight_limit: self.weight_limit,
             connections: self.limits.then(ConnectionLimits::default),
             faults: self.faults,
+            alpha_vantage: AlphaVantageConfig {
+                seed: self.av_seed,
+                today: self.av_today,
+                premium: self.av_premium,
+                ..AlphaVantageConfig::default()
+            },
             ..Config::new(source)
         }
     }

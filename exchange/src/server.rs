@@ -1,6 +1,7 @@
 //! One port: streams under `/ws` and `/stream`, what really happened under `/truth`, the switches of
-//! the simulation under `/control`; everything else is REST.
+//! the simulation under `/control`, Alpha Vantage under `/query`; everything else is REST.
 
+use crate::alpha_vantage::{self, AlphaVantageControl};
 use crate::control::{self, Control};
 use crate::truth::{self, Truth};
 use crate::{rest, ws};
@@ -18,12 +19,13 @@ pub(crate) struct Services {
     pub(crate) ws: ws::connection::Service,
     pub(crate) control: Control,
     pub(crate) truth: Truth,
+    pub(crate) alpha_vantage: alpha_vantage::Service,
 }
 
 /// Serves until `stopping` turns true.
 pub(crate) async fn serve(
     listener: TcpListener,
-    Services { rest, ws, control, truth }: Services,
+    Services { rest, ws, control, truth, alpha_vantage }: Services,
     mut stopping: watch::Receiver<bool>,
 ) {
     let upgrade = || get(ws::upgrade::upgrade);
@@ -34,6 +36,9 @@ pub(crate) async fn serve(
         .with_state(ws);
     let router = Router::new().fallback(get(rest::handle)).with_state(rest).merge(streams);
     let router = router.merge(control::routes(control)).merge(truth::http::routes(truth));
+    let router = router
+        .merge(alpha_vantage::control::routes(AlphaVantageControl(alpha_vantage.clone())))
+        .merge(alpha_vantage::routes(alpha_vantage));
     // Small frames must not wait for an acknowledgement of the ones before them.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
