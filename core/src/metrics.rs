@@ -108,6 +108,25 @@ pub const LOG_SEGMENTS: &str = "fts_log_segments";
 /// Bytes of torn, unacknowledged commits that were cut off at a start.
 pub const LOG_TORN_BYTES_TOTAL: &str = "fts_log_torn_bytes_total";
 
+/// Nodes of the cluster, by `state` (live, dead).
+pub const CLUSTER_MEMBERS: &str = "fts_cluster_members";
+/// Nodes to join that do not answer, while nobody else is known.
+pub const GOSSIP_SILENT_SEEDS: &str = "fts_gossip_silent_seeds";
+/// Datagrams of the gossip that were dropped, by `reason`.
+pub const GOSSIP_REFUSED_TOTAL: &str = "fts_gossip_refused_total";
+/// Symbols that this node captures, by `feed`.
+pub const SHARE_SYMBOLS: &str = "fts_share_symbols";
+/// Partitions that this node folds.
+pub const SHARE_PARTITIONS: &str = "fts_share_partitions";
+/// Placements computed that differ from the one before.
+pub const PLACEMENTS_TOTAL: &str = "fts_placements_total";
+/// Shards that were kept for their next owner and then let go, by `end` (settled, overdue).
+pub const HANDOVERS_TOTAL: &str = "fts_handovers_total";
+/// Nodes that are given no work because they come and go.
+pub const CLUSTER_FLAPPING: &str = "fts_cluster_flapping";
+/// When the list of symbols last changed, in seconds since the epoch; 0: never.
+pub const REGISTRY_CHANGED_SECONDS: &str = "fts_registry_changed_seconds";
+
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
     counter(SIMULATED_TRANSACTIONS_TOTAL, Unit::Count, "transactions that the simulator made"),
@@ -120,6 +139,35 @@ pub const ALL: &[Metric] = &[
     counter(BATCH_DAYS_TOTAL, Unit::Count, "days of prices appended to the log"),
     gauge(BATCH_FAILED_SYMBOLS, Unit::Count, "symbols without prices in the last batch"),
     gauge(BATCH_LAST_RUN_SECONDS, Unit::Seconds, "when the last batch ended, since the epoch"),
+    gauge(CLUSTER_MEMBERS, Unit::Count, "nodes of the cluster, by `state` (live, dead)"),
+    gauge(
+        GOSSIP_SILENT_SEEDS,
+        Unit::Count,
+        "nodes to join that do not answer, while nobody else is known",
+    ),
+    counter(
+        GOSSIP_REFUSED_TOTAL,
+        Unit::Count,
+        "datagrams of the gossip dropped, by `reason` (malformed, unauthentic, repeated, untimely)",
+    ),
+    gauge(SHARE_SYMBOLS, Unit::Count, "symbols that this node captures, by `feed` (A, B)"),
+    gauge(SHARE_PARTITIONS, Unit::Count, "partitions that this node folds"),
+    counter(PLACEMENTS_TOTAL, Unit::Count, "placements computed that differ from the one before"),
+    counter(
+        HANDOVERS_TOTAL,
+        Unit::Count,
+        "shards kept for their next owner and then let go, by `end` (settled, overdue)",
+    ),
+    gauge(
+        CLUSTER_FLAPPING,
+        Unit::Count,
+        "nodes that this one would give no work because they come and go",
+    ),
+    gauge(
+        REGISTRY_CHANGED_SECONDS,
+        Unit::Seconds,
+        "when the list of symbols last changed, since the epoch; 0: never",
+    ),
     counter(LOG_APPENDED_RECORDS_TOTAL, Unit::Count, "records made durable in the log"),
     counter(LOG_APPENDED_BYTES_TOTAL, Unit::Bytes, "bytes written to the log"),
     histogram(LOG_COMMIT_SECONDS, Unit::Seconds, "how long a group commit takes"),
