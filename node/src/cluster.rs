@@ -4,8 +4,6 @@
 
 pub mod controller;
 pub mod gossip;
-pub mod controller;
-pub mod gossip;
 #[cfg_attr(not(test), expect(dead_code, reason = "links are what it guards"))]
 mod guard;
 pub mod key;
