@@ -1,31 +1,32 @@
-//! Folds one partition of the log into rows.
+//! Folds one partition of the log into rows, for one store.
 //!
 //! - Supervised by [`crate::supervisor`], restarted alone.
-//! - Receives records by pulling the log, and acknowledgements of its batches from the writer.
-//! - Emits rows to the writer, what is missing to the backfill, checkpoints to the log.
-//! - Loses, if it dies, nothing: its successor loads the last checkpoint and replays the rest.
+//! - Receives records by pulling the log, and acknowledgements of its batches from its writer.
+//! - Emits rows to its writer and checkpoints to the log; and, if it is the one that speaks for the
+//!   partition ([`Lead`](crate::partition::Lead)), what is missing to the backfill.
+//! - Loses, if it dies, nothing: its successor, on whatever node, loads the last checkpoint and
+//!   replays the rest.
 
-use std::collections::VecDeque;
+mod run;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
 use fts_core::alert::AlertRule;
 use fts_core::market::{Source, Topic};
-use fts_core::metrics::{
-    CHECKPOINT_BYTES, CHECKPOINTS_TOTAL, FOLD_RECORDS, FOLD_ROWS_WAITING, MISSING_TRADES,
-};
+use fts_core::metrics::{CHECKPOINT_BYTES, CHECKPOINTS_TOTAL};
 use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
-use fts_core::row::CandleRow;
-use fts_core::time::{Clock, UnixNanos};
-use metrics::{Counter, Gauge};
+use fts_core::row::{CandleRow, Table};
+use fts_core::time::Clock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::demand::{Demand, Need};
+use self::run::{InFlight, Run, Saved, position, sum};
+use crate::demand::Need;
+use crate::partition::{Claim, Partition};
 use crate::view::{SymbolView, View};
 use crate::worker::{Job, JobError, Stop};
 use crate::writer::{Put, Sender, usize_to_f64};
@@ -46,22 +47,24 @@ const BEHIND_BYTES: usize = READ_BYTES / 4;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to leave a log alone that is out of reach.
 const LOG_RETRY: Duration = Duration::from_millis(200);
-/// How long the last rows may take to be stored when the node stops.
+/// How long the last rows may take to be stored when it stops.
 const FAREWELL: Duration = Duration::from_secs(6);
+/// How often the log is asked how much of it is not folded yet.
+const BACKLOG_EVERY: Duration = Duration::from_secs(2);
 
 /// The job.
 #[expect(missing_debug_implementations, reason = "a port has nothing to show")]
 pub struct Aggregator {
-    /// Which partition.
-    pub partition: u32,
+    /// Which partition, and what its other aggregators know.
+    pub partition: Arc<Partition>,
+    /// For which store.
+    pub target: Target,
     /// Where records come from.
     pub log: Arc<dyn Log>,
     /// What they mean.
     pub decode: Arc<dyn Decode>,
     /// Where rows go.
     pub writer: Sender,
-    /// Who fills what is missing.
-    pub demand: Arc<Demand>,
     /// What the node shows.
     pub view: Arc<View>,
     /// For the age of checkpoints.
@@ -74,67 +77,39 @@ pub struct Aggregator {
     pub checkpoint_interval: Duration,
 }
 
-/// A batch on its way, and the checkpoint that may be saved once it has arrived.
-struct InFlight {
-    done: oneshot::Receiver<()>,
-    checkpoint: Option<Saved>,
-}
-
-/// A checkpoint and the positions it stands for.
-struct Saved {
-    bytes: Bytes,
-    positions: Vec<(Topic, u64)>,
-}
-
-struct Run {
-    aggregate: Aggregate,
-    /// The next offset to absorb, by topic.
-    positions: Vec<(Topic, u64)>,
-    /// The ends of the topics when this run began: what lies before is on disk.
-    on_disk: Vec<(Topic, u64)>,
-    /// Whether all that was on disk is absorbed.
-    is_caught_up: bool,
-    /// Whether the log is likely to have more than was absorbed.
-    is_behind: bool,
-    in_flight: VecDeque<InFlight>,
-    /// When the records absorbed since the last batch were received.
-    received: Vec<UnixNanos>,
-    /// When the log was last looked into.
-    looked_at: Instant,
-    flushed_at: Instant,
-    /// When rows of every scope were last emitted.
-    all_flushed_at: Instant,
-    told_at: Instant,
-    checkpointed_at: Instant,
-    /// Positions of the last checkpoint taken.
-    checkpointed: Vec<(Topic, u64)>,
-    meters: Meters,
-}
-
-/// Looked up once a run: a look-up costs as much as a record.
-struct Meters {
-    records: Counter,
-    missing: Gauge,
-    waiting: Gauge,
+/// The store that an aggregator folds for.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its place among the node's stores.
+    pub index: usize,
+    /// What operators call it.
+    pub name: Arc<str>,
+    /// What its checkpoints are kept under; the partition's number is added.
+    pub checkpoints: Arc<str>,
+    /// The tables that it does not take.
+    pub without: Arc<[Table]>,
 }
 
 #[async_trait]
 impl Job for Aggregator {
     async fn run(&self, mut stop: Stop) -> Result<(), JobError> {
-        let mut run = self.resume().await?;
+        let mut run = self.resume(&stop).await?;
         let mut farewell = None;
         loop {
             let is_ending = stop.is_requested();
             let now = Instant::now();
-            let has_room = run.aggregate.rows_waiting() < ROWS_MAX;
+            if is_ending && run.last_ends.is_none() {
+                run.last_ends = Some(self.ends(&run).await);
+            }
             let is_time = is_ending || run.is_behind || now >= run.looked_at + self.flush_interval;
-            let absorbed = if has_room && is_time { self.absorb(&mut run, now).await? } else { 0 };
+            let is_due = is_time && run.may_absorb();
+            let absorbed = if is_due { self.absorb(&mut run, now).await? } else { 0 };
             self.tell(&mut run, now);
             self.flush(&mut run, now, is_ending).await?;
+            self.show_backlog(&mut run, now).await;
             if is_ending {
-                // Sources have ended: what is in the log by now is all there will be.
                 let deadline = *farewell.get_or_insert(now + FAREWELL);
-                if absorbed == 0
+                if (run.is_at_its_end() || absorbed == 0)
                     && run.in_flight.is_empty()
                     && !run.aggregate.has_changes(Scope::All)
                 {
@@ -144,8 +119,9 @@ impl Job for Aggregator {
                 }
                 if now > deadline {
                     tracing::warn!(
-                        partition = self.partition,
-                        "stopped before all was stored; it will be at the next start"
+                        partition = self.partition.number,
+                        store = &*self.target.name,
+                        "stopped before all was stored; whoever goes on will do it"
                     );
                     return Ok(());
                 }
@@ -157,18 +133,14 @@ impl Job for Aggregator {
 
 impl Aggregator {
     /// Loads the last checkpoint.
-    async fn resume(&self) -> Result<Run, JobError> {
-        let saved = loop {
-            match self.log.load_checkpoint(&self.name()).await {
-                Ok(saved) => break saved,
-                Err(LogError::Unavailable(reason)) => self.log_is_away(reason).await,
-                Err(error) => return Err(JobError(error.to_string())),
-            }
-        };
+    async fn resume(&self, stop: &Stop) -> Result<Run, JobError> {
+        let number = self.partition.number;
+        let name = self.checkpoint_name();
+        let saved = self.ask_log(stop, || self.log.load_checkpoint(&name)).await?;
         let checkpoint = match saved.map(|bytes| fts_proto::checkpoint::decode(&bytes)) {
             Some(Ok(checkpoint)) => checkpoint,
             Some(Err(error)) => {
-                tracing::warn!(partition = self.partition, %error, "folding the whole log again");
+                tracing::warn!(name, %error, "folding the whole log again");
                 Checkpoint::default()
             }
             None => Checkpoint::default(),
@@ -176,38 +148,40 @@ impl Aggregator {
         let mut positions = Vec::new();
         let mut on_disk = Vec::new();
         for topic in Topic::ALL {
-            let (oldest, end) = self
-                .log
-                .bounds(topic, self.partition)
-                .await
-                .map_err(|e| JobError(e.to_string()))?;
+            let (oldest, end) = self.ask_log(stop, || self.log.bounds(topic, number)).await?;
             let saved = checkpoint.positions.iter().find(|(it, _)| *it == topic);
             positions.push((topic, saved.map_or(oldest, |(_, next)| *next)));
             on_disk.push((topic, end));
         }
-        let aggregate = Aggregate::restore(self.partition, self.rule, &checkpoint);
-        let now = Instant::now();
-        let partition = self.partition.to_string();
-        Ok(Run {
-            aggregate,
-            checkpointed: positions.clone(),
-            positions,
-            on_disk,
-            is_caught_up: false,
-            is_behind: true,
-            in_flight: VecDeque::new(),
-            received: Vec::new(),
-            looked_at: now,
-            flushed_at: now,
-            all_flushed_at: now,
-            told_at: now,
-            checkpointed_at: now,
-            meters: Meters {
-                records: metrics::counter!(FOLD_RECORDS),
-                missing: metrics::gauge!(MISSING_TRADES, "partition" => partition.clone()),
-                waiting: metrics::gauge!(FOLD_ROWS_WAITING, "partition" => partition),
-            },
-        })
+        self.partition.saved.tell(self.target.index, positions.clone());
+        let aggregate = Aggregate::restore(number, self.rule, &checkpoint);
+        Ok(Run::new(aggregate, positions, on_disk, &self.partition, &self.target))
+    }
+
+    /// Asks the log until it answers, or the job shall finish.
+    async fn ask_log<T, F>(&self, stop: &Stop, ask: impl Fn() -> F) -> Result<T, JobError>
+    where
+        F: Future<Output = Result<T, LogError>>,
+    {
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(LogError::Unavailable(reason)) if !stop.is_requested() => {
+                    self.log_is_away(reason).await;
+                }
+                Err(error) => return Err(JobError(error.to_string())),
+            }
+        }
+    }
+
+    /// The ends of the topics; where the log does not tell, as far as this run has come.
+    async fn ends(&self, run: &Run) -> Vec<(Topic, u64)> {
+        let mut ends = Vec::new();
+        for (topic, next) in &run.positions {
+            let bounds = self.log.bounds(*topic, self.partition.number).await;
+            ends.push((*topic, bounds.map_or(*next, |(_, end)| end)));
+        }
+        ends
     }
 
     /// Absorbs what the log has; returns how many records that were.
@@ -215,12 +189,14 @@ impl Aggregator {
         let (mut absorbed, mut bytes) = (0, 0);
         run.looked_at = now;
         for (topic, next) in &mut run.positions {
-            let batch = match self.log.read(*topic, self.partition, *next, READ_BYTES).await {
+            let batch = match self.log.read(*topic, self.partition.number, *next, READ_BYTES).await
+            {
                 Ok(batch) => batch,
                 Err(LogError::Expired { oldest }) => {
                     tracing::warn!(
                         topic = topic.name(),
-                        partition = self.partition,
+                        partition = self.partition.number,
+                        store = &*self.target.name,
                         from = *next,
                         oldest,
                         "records are gone by retention before they were folded"
@@ -251,22 +227,33 @@ impl Aggregator {
         Ok(absorbed)
     }
 
-    /// Tells the backfill what is missing, and the view what is new.
+    /// Tells the backfill what is missing, and the view what is new, if this aggregator speaks for
+    /// the partition.
     fn tell(&self, run: &mut Run, now: Instant) {
         let was_caught_up = run.is_caught_up;
-        run.is_caught_up = was_caught_up
-            || run
-                .on_disk
-                .iter()
-                .all(|(topic, end)| run.positions.iter().any(|it| it.0 == *topic && it.1 >= *end));
-        let is_urgent = run.is_caught_up != was_caught_up
-            || run.aggregate.news().any(|state| Need::is_urgent(&state.coverage));
+        run.is_caught_up = was_caught_up || run.has_reached(&run.on_disk);
+        let claim = self.partition.lead.claim(self.target.index, sum(&run.positions));
+        let is_urgent = match claim {
+            Claim::TakesOver => true,
+            Claim::Leads => {
+                run.is_caught_up != was_caught_up
+                    || run.aggregate.news().any(|state| Need::is_urgent(&state.coverage))
+            }
+            Claim::Follows => false,
+        };
         if !is_urgent && now < run.told_at + NEWS_EVERY {
             return;
         }
         run.told_at = now;
+        run.meters.waiting.set(usize_to_f64(run.aggregate.rows_waiting()));
         let position = position(&run.positions, Topic::Trade);
-        let news: Vec<_> = run.aggregate.take_news().collect();
+        // Also for one that follows: what it takes over with is everything.
+        let mut news: Vec<_> = run.aggregate.take_news().collect();
+        match claim {
+            Claim::Follows => return,
+            Claim::Leads => {}
+            Claim::TakesOver => news = run.aggregate.symbols().iter().collect(),
+        }
         self.view.update(|picture| {
             for state in &news {
                 show(picture.symbols.entry(state.symbol.clone()).or_default(), state);
@@ -274,16 +261,15 @@ impl Aggregator {
         });
         let need = |state: &&SymbolState| (state.symbol.clone(), Need::of(&state.coverage));
         let needs = news.iter().map(need).collect();
-        self.demand.tell(run.is_caught_up, position, needs);
+        self.partition.demand.tell(run.is_caught_up, position, needs);
         let holes = run.aggregate.symbols().iter().flat_map(|state| state.coverage.holes());
         let missing: i64 = holes.map(|(first, last)| last - first + 1).sum();
         run.meters.missing.set(f64::from(u32::try_from(missing).unwrap_or(u32::MAX)));
-        run.meters.waiting.set(usize_to_f64(run.aggregate.rows_waiting()));
     }
 
     /// Sends what changed to the writer, if it is time and there is room.
     async fn flush(&self, run: &mut Run, now: Instant, is_ending: bool) -> Result<(), JobError> {
-        if run.in_flight.len() >= IN_FLIGHT_MAX || now < run.flushed_at + self.flush_interval {
+        if !self.may_flush(run) || now < run.flushed_at + self.flush_interval {
             return Ok(());
         }
         let is_due = now >= run.checkpointed_at + self.checkpoint_interval
@@ -302,7 +288,14 @@ impl Aggregator {
         if scope == Scope::All {
             run.all_flushed_at = now;
         }
-        let rows = run.aggregate.take_rows(scope);
+        let mut rows = run.aggregate.take_rows(scope);
+        for table in &*self.target.without {
+            rows.clear(*table);
+        }
+        if rows.is_empty() && !is_due {
+            run.received.clear();
+            return Ok(());
+        }
         let checkpoint = is_due.then(|| self.snapshot(run));
         let (done, answer) = oneshot::channel();
         let received = std::mem::take(&mut run.received);
@@ -315,8 +308,8 @@ impl Aggregator {
     /// Waits for whatever comes next. Under load that is the next turn: records are looked for, and
     /// rows sent, once every flush interval, however many commits the log makes.
     async fn wait(&self, run: &mut Run, stop: &mut Stop) -> Result<(), JobError> {
-        let has_room = run.aggregate.rows_waiting() < ROWS_MAX;
-        let may_flush = run.in_flight.len() < IN_FLIGHT_MAX;
+        let may_absorb = run.may_absorb();
+        let may_flush = self.may_flush(run);
         let is_ending = stop.is_requested();
         let next_flush = run.flushed_at + self.flush_interval;
         let flush_at = if run.aggregate.has_changes(Scope::Fast) {
@@ -344,11 +337,11 @@ impl Aggregator {
                 return tokio::task::yield_now().await;
             }
             tokio::time::sleep_until(run.looked_at + self.flush_interval).await;
-            self.log.changed(self.partition, &run.positions, PATIENCE).await;
+            self.log.changed(self.partition.number, &run.positions, PATIENCE).await;
         };
         let acked = tokio::select! {
             acked = acked => Some(acked),
-            () = records, if has_room => None,
+            () = records, if may_absorb => None,
             () = tokio::time::sleep_until(turn.unwrap_or(run.flushed_at)), if turn.is_some() => None,
             () = stop.requested(), if !is_ending => None,
             () = tokio::time::sleep(PATIENCE) => None,
@@ -375,7 +368,7 @@ impl Aggregator {
     /// Saves a checkpoint whose rows are all in the store.
     async fn save(&self, saved: Saved) -> Result<(), JobError> {
         let size = usize_to_f64(saved.bytes.len());
-        if let Err(error) = self.log.save_checkpoint(&self.name(), saved.bytes).await {
+        if let Err(error) = self.log.save_checkpoint(&self.checkpoint_name(), saved.bytes).await {
             return match error {
                 // The next one will do.
                 LogError::Unavailable(reason) => {
@@ -385,34 +378,50 @@ impl Aggregator {
                 error => Err(JobError(error.to_string())),
             };
         }
-        metrics::gauge!(CHECKPOINT_BYTES, "partition" => self.partition.to_string()).set(size);
-        metrics::counter!(CHECKPOINTS_TOTAL).increment(1);
-        for (topic, next) in saved.positions {
-            if let Err(error) = self.log.release(topic, self.partition, next).await {
+        let (store, partition) = (self.target.name.to_string(), self.partition.number);
+        let labels = [("store", store.clone()), ("partition", partition.to_string())];
+        metrics::gauge!(CHECKPOINT_BYTES, &labels).set(size);
+        metrics::counter!(CHECKPOINTS_TOTAL, "store" => store).increment(1);
+        for (topic, below) in self.partition.saved.tell(self.target.index, saved.positions) {
+            if let Err(error) = self.log.release(topic, partition, below).await {
                 tracing::warn!(%error, "nothing released");
             }
         }
         let now = self.clock.now();
         self.view.update(|picture| {
-            picture.partitions.entry(self.partition).or_default().checkpoint_at = Some(now);
+            picture.partitions.entry(partition).or_default().checkpoint_at = Some(now);
         });
         Ok(())
     }
 
+    /// Shows, now and then, how much of the log is not folded yet.
+    async fn show_backlog(&self, run: &mut Run, now: Instant) {
+        if now < run.backlog_asked_at + BACKLOG_EVERY {
+            return;
+        }
+        run.backlog_asked_at = now;
+        let backlog = sum(&self.ends(run).await).saturating_sub(sum(&run.positions));
+        run.meters.waiting.set(usize_to_f64(run.aggregate.rows_waiting()));
+        run.meters.backlog.set(f64::from(u32::try_from(backlog).unwrap_or(u32::MAX)));
+        let (store, partition) = (&*self.target.name, self.partition.number);
+        self.view.update(|picture| picture.backlog(store, partition, backlog));
+    }
+
+    fn may_flush(&self, run: &Run) -> bool {
+        run.in_flight.len() < IN_FLIGHT_MAX && self.writer.capacity() > 0
+    }
+
     async fn log_is_away(&self, reason: String) {
-        tracing::warn!(partition = self.partition, reason, "the log is out of reach; trying again");
+        let partition = self.partition.number;
+        tracing::warn!(partition, reason, "the log is out of reach; trying again");
         self.view.problem("log", Some(reason));
         tokio::time::sleep(LOG_RETRY).await;
         self.view.problem("log", None);
     }
 
-    fn name(&self) -> String {
-        format!("aggregator-{}", self.partition)
+    fn checkpoint_name(&self) -> String {
+        format!("{}-{}", self.target.checkpoints, self.partition.number)
     }
-}
-
-fn position(positions: &[(Topic, u64)], topic: Topic) -> u64 {
-    positions.iter().find(|it| it.0 == topic).map_or(0, |it| it.1)
 }
 
 fn show(view: &mut SymbolView, state: &SymbolState) {

@@ -22,8 +22,9 @@ use fts_core::port::log::{Append, Log, Record};
 use fts_core::time::Clock;
 use tokio::time::Instant;
 
-use crate::demand::{Demand, Need, Seen};
+use crate::demand::{Need, Seen};
 use crate::ingestor::{append, chance};
+use crate::partition::Partition;
 use crate::view::View;
 use crate::worker::{Job, JobError, Stop};
 
@@ -37,14 +38,12 @@ const ABSENT: &str = "the exchange's history does not have these trades";
 /// The job.
 #[expect(missing_debug_implementations, reason = "a port has nothing to show")]
 pub struct Backfill {
-    /// Which partition.
-    pub partition: u32,
+    /// Which partition, and what it is missing.
+    pub partition: Arc<Partition>,
     /// What the exchange knows.
     pub history: Arc<dyn History>,
     /// Where it goes.
     pub log: Arc<dyn Log>,
-    /// What is missing.
-    pub demand: Arc<Demand>,
     /// What the node shows.
     pub view: Arc<View>,
     /// The time, and the source of chance.
@@ -91,7 +90,7 @@ impl Job for Backfill {
         loop {
             let mut worked = false;
             let mut wait = IDLE;
-            if let Some((seen, connected)) = self.demand.look() {
+            if let Some((seen, connected)) = self.partition.demand.look() {
                 for symbol in connected {
                     let entry = self.entry(&mut progress, &symbol);
                     entry.is_probe_due = true;
@@ -118,7 +117,7 @@ impl Job for Backfill {
             let wait = if worked { SETTLE } else { wait };
             tokio::select! {
                 () = stop.requested() => return Ok(()),
-                () = self.demand.changed(), if !worked => {}
+                () = self.partition.demand.changed(), if !worked => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -298,13 +297,13 @@ impl Backfill {
         let received_at = self.clock.now();
         let record = |(source, value)| Append {
             topic: Topic::Trade,
-            partition: self.partition,
+            partition: self.partition.number,
             record: Record { key: symbol.clone(), value, received_at, source, feed: 0 },
         };
         let batch = records.into_iter().map(record).collect();
         append(&*self.log, batch, &self.view, stop).await?;
         // The aggregator stands behind what was just appended once it has come this far.
-        if let Ok((_, end)) = self.log.bounds(Topic::Trade, self.partition).await {
+        if let Ok((_, end)) = self.log.bounds(Topic::Trade, self.partition.number).await {
             entry.position = end;
         }
         Ok(())

@@ -74,8 +74,9 @@ impl Demand {
             let mut note = self.lock();
             let urgent = needs.iter().any(|(_, it)| it.floor.is_none() || !it.holes.is_empty());
             let first = is_caught_up && !note.is_caught_up;
-            note.is_caught_up |= is_caught_up;
-            note.position = note.position.max(position);
+            // Whoever speaks from here on may have come less far than the one before.
+            note.is_caught_up = is_caught_up;
+            note.position = position;
             note.needs.extend(needs);
             urgent || first
         };

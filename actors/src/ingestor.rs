@@ -16,7 +16,7 @@ use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
 use fts_core::port::log::{Append, Log, LogError, Record};
 use fts_core::time::Clock;
 
-use crate::demand::Demand;
+use crate::partition::Partition;
 use crate::view::View;
 use crate::worker::{Job, JobError, Stop};
 
@@ -38,8 +38,8 @@ pub struct Ingestor {
     pub source: Arc<dyn Feed>,
     /// Where they go.
     pub log: Arc<dyn Log>,
-    /// By partition.
-    pub demands: Vec<Arc<Demand>>,
+    /// Who hears that it is connected, by number.
+    pub partitions: Vec<Arc<Partition>>,
     /// What the node shows.
     pub view: Arc<View>,
     /// The clock; also the source of chance for the backoff.
@@ -177,9 +177,9 @@ impl Ingestor {
     fn connected(&self) {
         for symbol in &self.symbols {
             let partition = symbol.partition(self.log.partitions());
-            let demand = usize::try_from(partition).ok().and_then(|it| self.demands.get(it));
-            if let Some(demand) = demand {
-                demand.connected([symbol.clone()]);
+            let partition = usize::try_from(partition).ok().and_then(|it| self.partitions.get(it));
+            if let Some(partition) = partition {
+                partition.demand.connected([symbol.clone()]);
             }
         }
         tracing::info!(feed = self.name, symbols = self.symbols.len(), "connected");

@@ -3,10 +3,11 @@
 //! ```text
 //! supervisor ─┬─ ingestor   × socket      exchange → log
 //!             ├─ backfill   × partition   exchange's REST → log, what no socket delivered
-//!             ├─ aggregator × partition   log → rows
-//!             ├─ batch                  a provider's daily prices → log
-//!             ├─ simulator              transactions → log
-//!             └─ writer     × store       rows → store
+//!             ├─ batch                    a provider's daily prices → log
+//!             ├─ simulator                transactions → log
+//!             ├─ aggregator × partition and store   log → rows
+//!             ├─ writer     × partition and store   rows → store
+//!             └─ retention  × store       deletes what is older than it shall be kept
 //! ```
 //!
 //! Actors exchange control messages; bulk data is pulled from the log, or passes the writer's
@@ -17,7 +18,9 @@ pub mod backfill;
 pub mod batch;
 pub mod demand;
 pub mod ingestor;
+pub mod partition;
 pub mod pipeline;
+pub mod retention;
 pub mod simulator;
 pub mod supervisor;
 pub mod view;

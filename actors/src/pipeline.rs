@@ -18,17 +18,19 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::aggregator::Aggregator;
+use crate::aggregator::{Aggregator, Target};
 use crate::backfill::Backfill;
-use crate::demand::Demand;
 use crate::ingestor::Ingestor;
+use crate::partition::Partition;
+use crate::retention::Retention;
 use crate::supervisor::{Child, Msg, Setup, Supervisor};
 use crate::view::View;
 use crate::worker::{Job, Stop};
-use crate::writer::Writer;
+use crate::writer::{self, Trouble, Writer};
 
-/// Batches that may wait for the writer, over all partitions.
-const QUEUE_MAX: usize = 64;
+/// What the aggregators' checkpoints are kept under, and the store for which that is all.
+const CHECKPOINTS: &str = "aggregator";
+const FIRST_STORE: &str = "sqlite";
 /// How long a stage may take to finish, from the sources downstream: ten seconds in all.
 const SOURCES_END: Duration = Duration::from_secs(1);
 const FOLD_END: Duration = Duration::from_secs(7);
@@ -40,8 +42,8 @@ const WRITE_END: Duration = Duration::from_secs(1);
 pub struct Ports {
     /// The log.
     pub log: Arc<dyn Log>,
-    /// The store.
-    pub store: Arc<dyn Store>,
+    /// The stores. Each has its own aggregators and writers: none waits for another.
+    pub stores: Vec<StorePort>,
     /// The exchange's streams.
     pub feed: Arc<dyn Feed>,
     /// The exchange's past.
@@ -50,6 +52,31 @@ pub struct Ports {
     pub decode: Arc<dyn Decode>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// A store, and what it is for.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a port has nothing to show")]
+pub struct StorePort {
+    /// What operators call it; unique in a node, and the same in all of a cluster: checkpoints are
+    /// kept under it.
+    pub name: Arc<str>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The tables that it takes.
+    pub tables: Vec<Table>,
+    /// How long rows are kept, in milliseconds of the data's own time, by table.
+    pub retention: Vec<(Table, i64)>,
+}
+
+impl Ports {
+    /// The store that answers questions: the first that takes what they are about.
+    pub fn store(&self) -> Option<&Arc<dyn Store>> {
+        let asked = [Table::Candles, Table::Trades, Table::Tickers];
+        let answers = |it: &&StorePort| asked.iter().all(|table| it.tables.contains(table));
+        let first = self.stores.iter().find(answers).or_else(|| self.stores.first());
+        first.map(|it| &it.store)
+    }
 }
 
 /// How a node shall work.
@@ -75,8 +102,6 @@ pub struct Settings {
     pub quiet_probe: Duration,
     /// At most so many trades before the first one seen are fetched.
     pub first_sight_trades_max: i64,
-    /// How long rows are kept, in milliseconds of the data's own time, by table.
-    pub retention: Vec<(Table, i64)>,
 }
 
 /// A running tree.
@@ -107,49 +132,63 @@ impl Pipeline {
         let stages = [
             Stage::new("sources", SOURCES_END),
             Stage::new("aggregators", FOLD_END),
-            Stage::new("writer", WRITE_END),
+            Stage::new("writers", WRITE_END),
         ];
         let [sources, fold, write] = &stages;
-        let partitions = ports.log.partitions();
-        let demands: Vec<Arc<Demand>> = (0..partitions).map(|_| Arc::default()).collect();
+        let stores = ports.stores.len();
+        let partitions: Vec<Arc<Partition>> = (0..ports.log.partitions())
+            .map(|number| Arc::new(Partition::new(number, stores)))
+            .collect();
         view.update(|picture| {
             for symbol in &settings.symbols {
                 picture.symbols.entry(symbol.clone()).or_default();
             }
         });
-        let (queue, batches) = mpsc::channel(QUEUE_MAX);
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
-        let mut children = vec![write.child(
-            "writer".to_owned(),
-            Writer {
-                store: Arc::clone(&ports.store),
-                queue: Mutex::new(batches),
-                retention: settings.retention.clone(),
-                view: Arc::clone(&view),
-                clock: Arc::clone(&ports.clock),
-                backoff,
-            },
-        )];
-        for (partition, demand) in (0..partitions).zip(&demands) {
-            let aggregator = Aggregator {
-                partition,
-                log: Arc::clone(&ports.log),
-                decode: Arc::clone(&ports.decode),
-                writer: queue.clone(),
-                demand: Arc::clone(demand),
-                view: Arc::clone(&view),
-                clock: Arc::clone(&ports.clock),
-                rule: settings.alert,
-                flush_interval: settings.flush_interval,
-                checkpoint_interval: settings.checkpoint_interval,
+        let mut children = Vec::new();
+        for (index, port) in ports.stores.iter().enumerate() {
+            let name = &port.name;
+            let trouble = Arc::new(Trouble::new(Arc::clone(name), Arc::clone(&view)));
+            let target = Target::new(index, port);
+            let retention = Retention {
+                name: Arc::clone(name),
+                store: Arc::clone(&port.store),
+                keep: port.retention.clone(),
             };
-            children.push(fold.child(format!("aggregator-{partition}"), aggregator));
+            children.push(write.child(format!("retention-{name}"), retention));
+            for partition in &partitions {
+                let (queue, batches) = mpsc::channel(writer::QUEUE_MAX);
+                let number = partition.number;
+                let writer = Writer {
+                    partition: number,
+                    store: Arc::clone(&port.store),
+                    trouble: Arc::clone(&trouble),
+                    queue: Mutex::new(batches),
+                    clock: Arc::clone(&ports.clock),
+                    backoff,
+                };
+                children.push(write.child(format!("writer-{name}-{number}"), writer));
+                let aggregator = Aggregator {
+                    partition: Arc::clone(partition),
+                    target: target.clone(),
+                    log: Arc::clone(&ports.log),
+                    decode: Arc::clone(&ports.decode),
+                    writer: queue,
+                    view: Arc::clone(&view),
+                    clock: Arc::clone(&ports.clock),
+                    rule: settings.alert,
+                    flush_interval: settings.flush_interval,
+                    checkpoint_interval: settings.checkpoint_interval,
+                };
+                children.push(fold.child(format!("aggregator-{name}-{number}"), aggregator));
+            }
+        }
+        for partition in &partitions {
             let backfill = Backfill {
-                partition,
+                partition: Arc::clone(partition),
                 history: Arc::clone(&ports.history),
                 log: Arc::clone(&ports.log),
-                demand: Arc::clone(demand),
                 view: Arc::clone(&view),
                 clock: Arc::clone(&ports.clock),
                 delay: settings.backfill_delay,
@@ -157,7 +196,7 @@ impl Pipeline {
                 first_sight_trades_max: settings.first_sight_trades_max,
                 backoff,
             };
-            children.push(sources.child(format!("backfill-{partition}"), backfill));
+            children.push(sources.child(format!("backfill-{}", partition.number), backfill));
         }
         for feed in 0..settings.feeds {
             let groups = settings.symbols.chunks(settings.symbols_per_socket.max(1));
@@ -169,7 +208,7 @@ impl Pipeline {
                     symbols: symbols.to_vec(),
                     source: Arc::clone(&ports.feed),
                     log: Arc::clone(&ports.log),
-                    demands: demands.clone(),
+                    partitions: partitions.clone(),
                     view: Arc::clone(&view),
                     clock: Arc::clone(&ports.clock),
                     backoff: settings.reconnect,
@@ -209,6 +248,20 @@ impl Pipeline {
         }
         self.supervisor.stop(None);
         drop(self.ended.await);
+    }
+}
+
+impl Target {
+    /// `port` as seen from its aggregators.
+    fn new(index: usize, port: &StorePort) -> Self {
+        let name = Arc::clone(&port.name);
+        let without = Table::ALL.into_iter().filter(|table| !port.tables.contains(table));
+        // Where there is one store only, its checkpoints need not say for whom they are.
+        let checkpoints = match &*name {
+            FIRST_STORE => CHECKPOINTS.into(),
+            other => format!("{CHECKPOINTS}-{other}").into(),
+        };
+        Self { index, name, checkpoints, without: without.collect() }
     }
 }
 

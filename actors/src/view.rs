@@ -27,8 +27,12 @@ pub struct Picture {
     pub batch: Option<BatchView>,
     /// By partition.
     pub partitions: BTreeMap<u32, PartitionView>,
+    /// By the store's name.
+    pub stores: BTreeMap<String, StoreView>,
     /// What keeps the node from being ready, by the part that says so. Empty: ready.
     pub problems: BTreeMap<String, String>,
+    /// What is wrong, but does not keep it from being ready: one store of several is down.
+    pub warnings: BTreeMap<String, String>,
 }
 
 /// The newest state of a symbol.
@@ -100,13 +104,50 @@ pub struct BatchView {
     pub symbols: BTreeMap<String, Option<Result<usize, String>>>,
 }
 
+/// The state of a store.
+#[derive(Debug, Default, Clone)]
+pub struct StoreView {
+    /// Records in the log that are not folded for it yet, by partition.
+    pub backlog: BTreeMap<u32, u64>,
+    /// Why it takes no rows, or not all of them.
+    pub problem: Option<String>,
+}
+
 /// The state of a partition.
 #[derive(Debug, Default, Clone)]
 pub struct PartitionView {
-    /// Records in the log that are not folded yet.
+    /// Records in the log that are not folded yet, for the store that is furthest behind.
     pub backlog: u64,
     /// When the last checkpoint was saved.
     pub checkpoint_at: Option<UnixNanos>,
+}
+
+impl Picture {
+    /// So many records of `partition` are not folded for `store` yet.
+    pub fn backlog(&mut self, store: &str, partition: u32, records: u64) {
+        if let Some(view) = self.stores.get_mut(store) {
+            view.backlog.insert(partition, records);
+        }
+        let worst = self.stores.values().filter_map(|it| it.backlog.get(&partition)).max();
+        let worst = worst.copied().unwrap_or(records);
+        self.partitions.entry(partition).or_default().backlog = worst;
+    }
+
+    /// Says (or, with `None`, takes back) what is wrong with `store`. As long as another one works
+    /// the node is ready: nothing is lost meanwhile, and nobody waits for it.
+    pub fn store_problem(&mut self, store: &str, problem: Option<String>) {
+        self.stores.entry(store.to_owned()).or_default().problem = problem;
+        let is_any_well = self.stores.values().any(|it| it.problem.is_none());
+        for (name, it) in &self.stores {
+            let part = format!("store {name}");
+            self.problems.remove(&part);
+            self.warnings.remove(&part);
+            if let Some(text) = it.problem.clone() {
+                let place = if is_any_well { &mut self.warnings } else { &mut self.problems };
+                place.insert(part, text);
+            }
+        }
+    }
 }
 
 impl View {
@@ -161,5 +202,28 @@ impl View {
     fn lock(&self) -> MutexGuard<'_, Picture> {
         // A picture half painted by a writer that panicked is still a picture.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_as_long_as_one_of_its_stores_works() {
+        let mut picture = Picture::default();
+        let parts = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
+        for name in ["a", "b"] {
+            picture.store_problem(name, None);
+        }
+        picture.store_problem("a", Some("down".to_owned()));
+        assert_eq!(parts(&picture.warnings), ["store a"]);
+        assert_eq!(parts(&picture.problems), [""; 0]);
+        picture.store_problem("b", Some("wrong password".to_owned()));
+        assert_eq!(parts(&picture.warnings), [""; 0]);
+        assert_eq!(parts(&picture.problems), ["store a", "store b"]);
+        picture.store_problem("a", None);
+        assert_eq!(parts(&picture.warnings), ["store b"]);
+        assert_eq!(parts(&picture.problems), [""; 0]);
     }
 }

@@ -1,34 +1,34 @@
-//! Writes rows to one store, all partitions together: what waits goes out in one transaction.
+//! Writes the rows of one partition to one store.
 //!
 //! - Supervised by [`crate::supervisor`], restarted alone.
-//! - Receives batches of rows through a bounded queue, from the aggregators.
+//! - Receives batches of rows through a bounded queue, from its aggregator.
 //! - Emits upserts, and an acknowledgement for each batch.
-//! - Loses, if it dies, the batches it was writing; their aggregators, hearing no acknowledgement,
-//!   start again from their checkpoints.
+//! - Loses, if it dies, the batches it was writing; its aggregator, hearing no acknowledgement,
+//!   starts again from its checkpoint.
+//!
+//! Nobody else waits for it: each store has its own aggregators and writers.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fts_core::backoff::Backoff;
-use fts_core::metrics::{
-    EXPIRED_ROWS_TOTAL, STORED_LATENCY_SECONDS, WRITER_QUEUE, WRITER_REJECTED_TOTAL,
-    WRITER_RETRIES_TOTAL,
-};
+use fts_core::metrics::{STORED_LATENCY_SECONDS, WRITER_REJECTED_TOTAL, WRITER_RETRIES_TOTAL};
 use fts_core::port::store::{Store, StoreError};
 use fts_core::row::{Rows, Table};
 use fts_core::time::{Clock, UnixNanos};
+use metrics::Histogram;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::Instant;
 
 use crate::ingestor::chance;
 use crate::view::View;
 use crate::worker::{Job, JobError, Stop};
 
-/// Batches written in one transaction.
-const BATCHES_MAX: usize = 64;
-/// How often retention is applied.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Batches that may wait, and are then written in one go.
+pub(crate) const QUEUE_MAX: usize = 4;
+/// A store that has not answered for so long has a problem.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// A batch on its way to the store.
 #[derive(Debug)]
@@ -41,20 +41,20 @@ pub struct Put {
     pub done: oneshot::Sender<()>,
 }
 
-/// The queue's end for the aggregators.
+/// The queue's end for the aggregator.
 pub type Sender = mpsc::Sender<Put>;
 
 /// The job.
 #[expect(missing_debug_implementations, reason = "a port has nothing to show")]
 pub struct Writer {
+    /// Whose rows.
+    pub partition: u32,
     /// Where rows go.
     pub store: Arc<dyn Store>,
+    /// What is wrong with the store, for all of its writers.
+    pub trouble: Arc<Trouble>,
     /// What to write; outlives the writer's own death.
     pub queue: Mutex<mpsc::Receiver<Put>>,
-    /// How long rows are kept, in milliseconds, by table.
-    pub retention: Vec<(Table, i64)>,
-    /// What the node shows.
-    pub view: Arc<View>,
     /// For latencies.
     pub clock: Arc<dyn Clock>,
     /// Bounds of the wait between attempts.
@@ -65,23 +65,21 @@ pub struct Writer {
 impl Job for Writer {
     async fn run(&self, mut stop: Stop) -> Result<(), JobError> {
         let mut queue = self.queue.lock().await;
-        let mut sweep = tokio::time::interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let store = self.trouble.name.to_string();
+        let latency = metrics::histogram!(STORED_LATENCY_SECONDS, "store" => store);
         loop {
             tokio::select! {
                 biased;
                 put = queue.recv() => {
                     let Some(put) = put else { return Ok(()) };
                     let mut puts = vec![put];
-                    while puts.len() < BATCHES_MAX && let Ok(put) = queue.try_recv() {
+                    while puts.len() < QUEUE_MAX && let Ok(put) = queue.try_recv() {
                         puts.push(put);
                     }
-                    metrics::gauge!(WRITER_QUEUE).set(usize_to_f64(queue.len()));
-                    self.write(puts, &stop).await;
+                    self.write(puts, &latency, &mut stop).await;
                 }
-                // Aggregators finish first: what they sent has been written by then.
+                // The aggregator finishes first: what it sent has been written by then.
                 () = stop.requested() => return Ok(()),
-                _ = sweep.tick() => self.sweep().await,
             }
         }
     }
@@ -89,48 +87,41 @@ impl Job for Writer {
 
 impl Writer {
     /// Writes until it is written, or the job shall finish: then the batches stay unacknowledged.
-    async fn write(&self, puts: Vec<Put>, stop: &Stop) {
+    async fn write(&self, puts: Vec<Put>, latency: &Histogram, stop: &mut Stop) {
         let mut batches: Vec<Arc<Rows>> = puts.iter().map(|put| Arc::clone(&put.rows)).collect();
         let mut backoff = self.backoff;
+        let name = &*self.trouble.name;
         loop {
-            match self.store.put(&batches).await {
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.put(&batches) => outcome,
+                // Its aggregator has waited for it already, as long as it may.
+                () = stop.requested() => return,
+            };
+            let (reason, advice) = match outcome {
                 Ok(()) => break,
-                Err(StoreError::Unavailable(reason)) => {
-                    let wait = backoff.next(chance(&*self.clock));
-                    tracing::warn!(
-                        store = self.store.name(),
-                        reason,
-                        ?wait,
-                        "not written; trying again"
-                    );
-                    metrics::counter!(WRITER_RETRIES_TOTAL, "store" => self.store.name())
-                        .increment(1);
-                    self.view.problem(self.store.name(), Some(reason));
-                    if stop.is_requested() {
-                        return;
-                    }
-                    tokio::time::sleep(wait).await;
+                Err(StoreError::Unavailable(reason)) => (reason, "not written; trying again"),
+                Err(StoreError::Refused(reason)) => {
+                    (reason, "not written until somebody mends this; trying again")
                 }
                 Err(StoreError::Rejected { table, reason }) => {
-                    tracing::error!(
-                        store = self.store.name(),
-                        table,
-                        reason,
-                        "rows rejected for good"
-                    );
-                    self.view.problem(
-                        self.store.name(),
-                        Some(format!("rows of {table} were rejected: {reason}")),
-                    );
+                    tracing::error!(store = name, table, reason, "rows rejected for good");
+                    self.trouble.rejected(table, &reason);
                     batches = batches.iter().map(|rows| self.without(rows, table)).collect();
+                    continue;
                 }
+            };
+            let wait = backoff.next(chance(&*self.clock));
+            tracing::warn!(store = name, partition = self.partition, reason, ?wait, "{advice}");
+            metrics::counter!(WRITER_RETRIES_TOTAL, "store" => name.to_owned()).increment(1);
+            self.trouble.tell(self.partition, Some(reason));
+            tokio::select! {
+                () = stop.requested() => return,
+                () = tokio::time::sleep(wait) => {}
             }
         }
-        if backoff.failures() > 0 {
-            self.view.problem(self.store.name(), None);
-        }
+        self.trouble.tell(self.partition, None);
         let now = self.clock.now();
-        let latency = metrics::histogram!(STORED_LATENCY_SECONDS);
         for put in puts {
             for received_at in &put.received {
                 latency.record(now.since(*received_at).as_secs_f64());
@@ -140,38 +131,66 @@ impl Writer {
         }
     }
 
+    /// One attempt. A store that does not answer is waited for, but not in silence.
+    async fn put(&self, batches: &[Arc<Rows>]) -> Result<(), StoreError> {
+        let mut put = self.store.put(batches);
+        if let Ok(outcome) = tokio::time::timeout(SLOW, &mut put).await {
+            return outcome;
+        }
+        let text = format!("no answer to a write for {} s", SLOW.as_secs());
+        tracing::warn!(store = &*self.trouble.name, partition = self.partition, "{text}");
+        self.trouble.tell(self.partition, Some(text));
+        put.await
+    }
+
     /// `rows` less those of `table`: the raw records stay in the log, and can be folded again.
     fn without(&self, rows: &Rows, table: &str) -> Arc<Rows> {
         let mut kept = rows.clone();
-        for each in Table::ALL.into_iter().filter(|each| each.name() == table) {
-            match each {
-                Table::Trades => kept.trades.clear(),
-                Table::Candles => kept.candles.clear(),
-                Table::BookTickers => kept.book_tickers.clear(),
-                Table::BookSeconds => kept.book_seconds.clear(),
-                Table::Tickers => kept.tickers.clear(),
-                Table::Gaps => kept.gaps.clear(),
-                Table::Alerts => kept.alerts.clear(),
-                Table::DeadLetters => kept.dead_letters.clear(),
-                Table::Dailies => kept.dailies.clear(),
-                Table::DailyChanges => kept.daily_changes.clear(),
-                Table::Transactions => kept.transactions.clear(),
-            }
+        if let Some(table) = Table::from_name(table) {
+            kept.clear(table);
         }
         let rejected = u64::try_from(rows.len() - kept.len()).unwrap_or(0);
-        metrics::counter!(WRITER_REJECTED_TOTAL, "store" => self.store.name()).increment(rejected);
+        metrics::counter!(WRITER_REJECTED_TOTAL, "store" => self.trouble.name.to_string())
+            .increment(rejected);
         Arc::new(kept)
     }
+}
 
-    async fn sweep(&self) {
-        for (table, keep_ms) in &self.retention {
-            match self.store.expire(*table, *keep_ms).await {
-                Ok(rows) => {
-                    metrics::counter!(EXPIRED_ROWS_TOTAL, "table" => table.name()).increment(rows);
-                }
-                Err(error) => tracing::warn!(%error, table = table.name(), "retention failed"),
-            }
+/// What is wrong with a store, as its writers find it: one problem of the node, however many
+/// partitions have it.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What operators call the store.
+    pub name: Arc<str>,
+    view: Arc<View>,
+    by_partition: StdMutex<BTreeMap<u32, String>>,
+}
+
+impl Trouble {
+    /// A store with which nothing is wrong. The node shows it from here on.
+    pub fn new(name: Arc<str>, view: Arc<View>) -> Self {
+        view.update(|picture| picture.store_problem(&name, None));
+        Self { name, view, by_partition: StdMutex::default() }
+    }
+
+    /// What `partition` has to say of the store; `None` takes it back.
+    pub fn tell(&self, partition: u32, problem: Option<String>) {
+        let mut known = self.by_partition.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = known.contains_key(&partition);
+        match problem {
+            Some(text) => drop(known.insert(partition, text)),
+            None if is_known => drop(known.remove(&partition)),
+            None => return,
         }
+        let problem = known.values().next().cloned();
+        self.view.update(|picture| picture.store_problem(&self.name, problem));
+    }
+
+    /// Rows of `table` are not in the store, and never will be. That stays on show.
+    fn rejected(&self, table: &str, reason: &str) {
+        let part = format!("rows of {table} for store {}", self.name);
+        let text = format!("rejected: {reason}");
+        self.view.update(|picture| drop(picture.warnings.insert(part, text)));
     }
 }
 

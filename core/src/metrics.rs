@@ -55,18 +55,18 @@ pub const STORE_COMMIT_SECONDS: &str = "fts_store_commit_seconds";
 /// Length of SQLite's write-ahead log.
 pub const SQLITE_WAL_BYTES: &str = "fts_sqlite_wal_bytes";
 
-/// Records folded.
+/// Records folded, by `store`: each store's aggregators fold for themselves.
 pub const FOLD_RECORDS: &str = "fts_fold_records_total";
-/// Rows that wait for the writer, by `partition`.
+/// Records of the log that are not folded yet, by `store` and `partition`.
+pub const FOLD_BACKLOG_RECORDS: &str = "fts_fold_backlog_records";
+/// Rows that wait for the writer, by `store` and `partition`.
 pub const FOLD_ROWS_WAITING: &str = "fts_fold_waiting_rows";
-/// Size of the last checkpoint, by `partition`.
+/// Size of the last checkpoint, by `store` and `partition`.
 pub const CHECKPOINT_BYTES: &str = "fts_checkpoint_bytes";
 /// Checkpoints saved.
 pub const CHECKPOINTS_TOTAL: &str = "fts_checkpoints_total";
 /// From receiving a record to having everything that follows from it in the store.
 pub const STORED_LATENCY_SECONDS: &str = "fts_stored_latency_seconds";
-/// Batches that wait for the store.
-pub const WRITER_QUEUE: &str = "fts_writer_queue_batches";
 /// Writes that the store could not take at once, by `store`.
 pub const WRITER_RETRIES_TOTAL: &str = "fts_writer_retries_total";
 /// Rows that the store rejected for good, by `store`.
@@ -178,16 +178,24 @@ pub const ALL: &[Metric] = &[
         Unit::Bytes,
         "bytes of torn, unacknowledged commits that were cut off at a start",
     ),
-    counter(FOLD_RECORDS, Unit::Count, "records folded"),
-    gauge(FOLD_ROWS_WAITING, Unit::Count, "rows that wait for the writer, by `partition`"),
-    gauge(CHECKPOINT_BYTES, Unit::Bytes, "size of the last checkpoint, by `partition`"),
-    counter(CHECKPOINTS_TOTAL, Unit::Count, "checkpoints saved"),
+    counter(FOLD_RECORDS, Unit::Count, "records folded, by `store`"),
+    gauge(
+        FOLD_BACKLOG_RECORDS,
+        Unit::Count,
+        "records of the log that are not folded yet, by `store` and `partition`",
+    ),
+    gauge(
+        FOLD_ROWS_WAITING,
+        Unit::Count,
+        "rows that wait for the writer, by `store` and `partition`",
+    ),
+    gauge(CHECKPOINT_BYTES, Unit::Bytes, "size of the last checkpoint, by `store` and `partition`"),
+    counter(CHECKPOINTS_TOTAL, Unit::Count, "checkpoints saved, by `store`"),
     histogram(
         STORED_LATENCY_SECONDS,
         Unit::Seconds,
-        "from receiving a record to having everything that follows from it in the store",
+        "from receiving a record to having everything that follows from it in the store, by `store`",
     ),
-    gauge(WRITER_QUEUE, Unit::Count, "batches that wait for the store"),
     counter(
         WRITER_RETRIES_TOTAL,
         Unit::Count,
@@ -198,7 +206,7 @@ pub const ALL: &[Metric] = &[
         Unit::Count,
         "rows that the store rejected for good, by `store`",
     ),
-    counter(EXPIRED_ROWS_TOTAL, Unit::Count, "rows deleted by retention, by `table`"),
+    counter(EXPIRED_ROWS_TOTAL, Unit::Count, "rows deleted by retention, by `store` and `table`"),
     counter(BACKFILLED_TRADES_TOTAL, Unit::Count, "trades fetched by REST and appended to the log"),
     counter(LOST_TRADES_TOTAL, Unit::Count, "trade ids that the exchange proved not to have"),
     gauge(

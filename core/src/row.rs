@@ -55,6 +55,23 @@ impl Rows {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Drops the rows of `table`.
+    pub fn clear(&mut self, table: Table) {
+        match table {
+            Table::Trades => self.trades.clear(),
+            Table::Candles => self.candles.clear(),
+            Table::BookTickers => self.book_tickers.clear(),
+            Table::BookSeconds => self.book_seconds.clear(),
+            Table::Tickers => self.tickers.clear(),
+            Table::Gaps => self.gaps.clear(),
+            Table::Alerts => self.alerts.clear(),
+            Table::DeadLetters => self.dead_letters.clear(),
+            Table::Dailies => self.dailies.clear(),
+            Table::DailyChanges => self.daily_changes.clear(),
+            Table::Transactions => self.transactions.clear(),
+        }
+    }
 }
 
 /// The tables, by their public names.
@@ -115,6 +132,11 @@ impl Table {
             Self::DailyChanges => "finanzas_batch_changes",
             Self::Transactions => "transacciones_nrt",
         }
+    }
+
+    /// The table of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
     }
 }
 

@@ -69,7 +69,7 @@ function status(now) {
   const sum = (of) => symbols.reduce((total, it) => total + (of(it) ?? 0), 0);
   document.title = `${now.node} · fts-node`;
   at("node").textContent = now.node;
-  const problems = Object.entries(now.problems).map(([part, what]) => `${part}: ${what}`);
+  const problems = Object.entries({ ...now.problems, ...now.warnings }).map(([part, what]) => `${part}: ${what}`);
   at("ready").textContent = problems.length ? problems.join(" · ") : "ready";
   at("ready").className = problems.length ? "warn" : "quiet";
   at("total-rate").textContent = number(sum((it) => it.rate));

@@ -4,6 +4,7 @@
 //! cluster.toml ← environment (`FTS__SECTION__KEY`) ← `--set section.key=value`.
 
 mod layers;
+mod stores;
 mod written;
 
 use std::net::SocketAddr;
@@ -19,9 +20,9 @@ use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
 use fts_core::decimal::Decimal;
 use fts_core::market::Symbol;
-use fts_core::row::Table;
 use fts_core::time::{Clock, SystemClock};
 
+pub(crate) use self::stores::{StoreConfig, StoreEntry};
 use self::written::Written;
 
 /// What the command line says about the configuration.
@@ -56,7 +57,7 @@ pub struct NodeConfig {
     pub log_filter: String,
     channels: Vec<Channel>,
     alert: AlertRule,
-    retention: Vec<(Table, i64)>,
+    pub(crate) stores: Vec<StoreEntry>,
     written: Written,
 }
 
@@ -132,8 +133,6 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
         "`log.retention_bytes` is {}: it must have room for two segments of `log.segment_bytes`",
         log.retention_bytes
     );
-    let store = &written.store.kind;
-    ensure!(store == "sqlite", "`store.kind` is \"{store}\": write \"sqlite\"");
     let alert = alert(&written)?;
     let mut retention = Vec::new();
     for (table, keep_ms) in written.retention.tables() {
@@ -142,6 +141,7 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
             retention.push((table, keep_ms));
         }
     }
+    let stores = stores::check(&written.stores, &retention)?;
     let listen = &written.http.listen;
     let http_listen = listen.parse().with_context(|| {
         format!(
@@ -158,7 +158,7 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
         log_filter: written.telemetry.filter.clone(),
         channels,
         alert,
-        retention,
+        stores,
         written,
     };
     // The adapters know what their URLs must look like.
@@ -239,7 +239,6 @@ impl NodeConfig {
             backfill_delay: ms(backfill.delay_ms),
             quiet_probe: ms(backfill.quiet_probe_ms),
             first_sight_trades_max: backfill.first_sight_trades_max,
-            retention: self.retention.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Reads the [`View`] for what is live and the [`Store`] for what was; changes neither. Nothing is
 //! lost with it. Every queue, answer and number of live clients has a bound.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -152,13 +153,16 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let problems = app.web.view.picture().problems;
-    if problems.is_empty() {
-        return "ready\n".into_response();
+    let picture = app.web.view.picture();
+    let lines = |what: &BTreeMap<String, String>| -> String {
+        what.iter().map(|(part, problem)| format!("{part}: {problem}\n")).collect()
+    };
+    let warnings = lines(&picture.warnings);
+    if picture.problems.is_empty() {
+        return format!("ready\n{warnings}").into_response();
     }
-    let lines: String =
-        problems.iter().map(|(part, problem)| format!("{part}: {problem}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+    let problems = lines(&picture.problems);
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{problems}{warnings}")).into_response()
 }
 
 /// Waits until few enough requests read the store.

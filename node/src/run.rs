@@ -32,7 +32,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let rendered = Arc::clone(&metrics);
     let web = Web {
         view: Arc::clone(&view),
-        store: Arc::clone(&ports.store),
+        store: Arc::clone(ports.store().context("no store is configured")?),
         metrics: Arc::new(move || rendered.render()),
         clock: Arc::clone(&ports.clock),
         node: config.name.clone(),

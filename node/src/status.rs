@@ -51,8 +51,10 @@ fn table(status: &Value) -> String {
     // Writing to a string can't fail.
     let _ =
         writeln!(out, "{}  version {}  ready {}", field("node"), field("version"), field("ready"));
-    for problem in status.get("problems").and_then(Value::as_array).into_iter().flatten() {
-        let _ = writeln!(out, "  not ready: {problem}");
+    for (name, sign) in [("problems", "not ready"), ("warnings", "warning")] {
+        for (part, what) in status.get(name).and_then(Value::as_object).into_iter().flatten() {
+            let _ = writeln!(out, "  {sign}: {part}: {}", text(what));
+        }
     }
     const COLUMNS: [&str; 8] =
         ["symbol", "rate", "last_price", "lag_ms", "trades", "missing", "lost", "complete"];

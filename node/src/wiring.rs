@@ -3,29 +3,74 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use fts_actors::pipeline::Ports;
+use fts_actors::pipeline::{Ports, StorePort};
 use fts_adapters::binance::{BinanceDecode, BinanceFeed, BinanceHistory};
 use fts_adapters::journal::Journal;
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
+use fts_core::port::log::Log;
+use fts_core::port::store::Store;
 use fts_core::time::{Clock, SystemClock};
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, StoreConfig, StoreEntry};
 
 /// Opens everything that a node needs, under its data directory.
 pub(crate) fn open(config: &NodeConfig) -> anyhow::Result<Ports> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("cannot create data_dir {}", config.data_dir.display()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (journal, recovery) = Journal::open(config.journal(Arc::clone(&clock)))?;
+    let log = open_log(config, &clock)?;
+    let stores = open_stores(config)?;
+    ports(config, log, stores, clock)
+}
+
+/// The log.
+pub(crate) fn open_log(
+    config: &NodeConfig,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Log>> {
+    make_data_dir(config)?;
+    let (journal, recovery) = Journal::open(config.journal(Arc::clone(clock)))?;
     tracing::info!(segments = recovery.segments, torn_bytes = recovery.torn_bytes, "log opened");
-    let path = config.data_dir.join("fts.sqlite");
-    let store = SqliteStore::open(SqliteConfig { path })?;
+    Ok(Arc::new(journal))
+}
+
+/// The stores, in the order of the configuration.
+pub(crate) fn open_stores(config: &NodeConfig) -> anyhow::Result<Vec<StorePort>> {
+    make_data_dir(config)?;
+    config.stores.iter().map(|entry| open_store(config, entry)).collect()
+}
+
+fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Result<StorePort> {
+    let store: Arc<dyn Store> = match &entry.config {
+        StoreConfig::Sqlite(section) => {
+            let path = section.path.clone().unwrap_or_else(|| config.data_dir.join("fts.sqlite"));
+            Arc::new(SqliteStore::open(SqliteConfig { path })?)
+        }
+    };
+    Ok(StorePort {
+        name: entry.name.as_str().into(),
+        store,
+        tables: entry.tables.clone(),
+        retention: entry.retention.clone(),
+    })
+}
+
+/// Everything together.
+pub(crate) fn ports(
+    config: &NodeConfig,
+    log: Arc<dyn Log>,
+    stores: Vec<StorePort>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Ports> {
     Ok(Ports {
-        log: Arc::new(journal),
-        store: Arc::new(store),
+        log,
+        stores,
         feed: Arc::new(BinanceFeed::new(config.feed(Arc::clone(&clock)))?),
         history: Arc::new(BinanceHistory::new(config.history(Arc::clone(&clock)))?),
         decode: Arc::new(BinanceDecode),
         clock,
     })
+}
+
+fn make_data_dir(config: &NodeConfig) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot create data_dir {}", config.data_dir.display()))
 }

@@ -76,7 +76,7 @@ mod tests {
                 assert_eq!(table, "trades");
                 assert!(reason.starts_with("BTCUSDT trade 7: "), "{reason}");
             }
-            StoreError::Unavailable(reason) => {
+            StoreError::Unavailable(reason) | StoreError::Refused(reason) => {
                 assert!(!rejected, "{code}: {reason}");
                 assert!(reason.contains(advice), "{reason}");
             }

@@ -111,6 +111,10 @@ pub enum StoreError {
     /// Try again later: locked, full, out of reach.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// Try again later, but it takes somebody to mend it: a wrong password, a missing permission, a
+    /// keyspace or index that is not what it should be. Says what to do, and names no secret.
+    #[error("the store refuses: {0}")]
+    Refused(String),
     /// Never: a row of this table that the store cannot hold.
     #[error("the store rejected a row of {table}: {reason}")]
     Rejected {

@@ -33,10 +33,10 @@ section!(Written {
     aggregate: Aggregate = Aggregate::default(),
     alerts: Alerts = Alerts::default(),
     backfill: Backfill = Backfill::default(),
-    store: Store = Store::default(),
     retention: Retention = Retention::default(),
     http: Http = Http::default(),
     telemetry: Telemetry = Telemetry::default(),
+    stores: Vec<toml::Table> = vec![toml::toml! { kind = "sqlite" }],
 });
 
 section!(Binance {
@@ -75,8 +75,6 @@ section!(Backfill {
     quiet_probe_ms: u64 = 120_000,
     first_sight_trades_max: i64 = 50_000,
 });
-
-section!(Store { kind: String = "sqlite".to_owned() });
 
 section!(Retention {
     trades: i64 = 0,

@@ -27,6 +27,8 @@ pub(super) struct Status<'a> {
     now: i64,
     ready: bool,
     problems: &'a BTreeMap<String, String>,
+    warnings: &'a BTreeMap<String, String>,
+    stores: Vec<Store<'a>>,
     feeds: Vec<Feed<'a>>,
     partitions: Vec<Partition>,
     symbols: Vec<SymbolStatus<'a>>,
@@ -39,6 +41,14 @@ struct Feed<'a> {
     connected: bool,
     connects: u64,
     last_error: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Store<'a> {
+    name: &'a str,
+    /// Records in the log that are not folded for it yet.
+    backlog: u64,
+    problem: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +94,11 @@ impl<'a> Status<'a> {
             connects: feed.connects,
             last_error: feed.last_error.as_deref(),
         });
+        let stores = picture.stores.iter().map(|(name, it)| Store {
+            name,
+            backlog: it.backlog.values().sum(),
+            problem: it.problem.as_deref(),
+        });
         let partitions = picture.partitions.iter().map(|(partition, it)| Partition {
             partition: *partition,
             backlog: it.backlog,
@@ -96,6 +111,8 @@ impl<'a> Status<'a> {
             now: now.millis(),
             ready: picture.problems.is_empty(),
             problems: &picture.problems,
+            warnings: &picture.warnings,
+            stores: stores.collect(),
             feeds: feeds.collect(),
             partitions: partitions.collect(),
             symbols: picture

@@ -1,0 +1,145 @@
+//! What an aggregator knows from its start to its end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fts_core::aggregate::Aggregate;
+use fts_core::market::Topic;
+use fts_core::metrics::{FOLD_BACKLOG_RECORDS, FOLD_RECORDS, FOLD_ROWS_WAITING, MISSING_TRADES};
+use fts_core::time::UnixNanos;
+use metrics::{Counter, Gauge};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{ROWS_MAX, Target};
+use crate::partition::Partition;
+
+/// A batch on its way, and the checkpoint that may be saved once it has arrived.
+pub(super) struct InFlight {
+    pub(super) done: oneshot::Receiver<()>,
+    pub(super) checkpoint: Option<Saved>,
+}
+
+/// A checkpoint and the positions it stands for.
+pub(super) struct Saved {
+    pub(super) bytes: Bytes,
+    pub(super) positions: Vec<(Topic, u64)>,
+}
+
+/// From a checkpoint on.
+pub(super) struct Run {
+    pub(super) aggregate: Aggregate,
+    /// The next offset to absorb, by topic.
+    pub(super) positions: Vec<(Topic, u64)>,
+    /// The ends of the topics when this run began: what lies before is on disk.
+    pub(super) on_disk: Vec<(Topic, u64)>,
+    /// The ends of the topics when it was asked to stop: what comes later is its successor's.
+    pub(super) last_ends: Option<Vec<(Topic, u64)>>,
+    /// Whether all that was on disk is absorbed.
+    pub(super) is_caught_up: bool,
+    /// Whether the log is likely to have more than was absorbed.
+    pub(super) is_behind: bool,
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// When the records absorbed since the last batch were received.
+    pub(super) received: Vec<UnixNanos>,
+    /// When the log was last looked into.
+    pub(super) looked_at: Instant,
+    pub(super) flushed_at: Instant,
+    /// When rows of every scope were last emitted.
+    pub(super) all_flushed_at: Instant,
+    pub(super) told_at: Instant,
+    pub(super) checkpointed_at: Instant,
+    pub(super) backlog_asked_at: Instant,
+    /// Positions of the last checkpoint taken.
+    pub(super) checkpointed: Vec<(Topic, u64)>,
+    pub(super) meters: Meters,
+    _lead: Leading,
+}
+
+impl Run {
+    pub(super) fn new(
+        aggregate: Aggregate,
+        positions: Vec<(Topic, u64)>,
+        on_disk: Vec<(Topic, u64)>,
+        partition: &Arc<Partition>,
+        target: &Target,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            aggregate,
+            checkpointed: positions.clone(),
+            positions,
+            on_disk,
+            last_ends: None,
+            is_caught_up: false,
+            is_behind: true,
+            in_flight: VecDeque::new(),
+            received: Vec::new(),
+            looked_at: now,
+            flushed_at: now,
+            all_flushed_at: now,
+            told_at: now,
+            checkpointed_at: now,
+            backlog_asked_at: now,
+            meters: Meters::new(&target.name, partition.number),
+            _lead: Leading { partition: Arc::clone(partition), store: target.index },
+        }
+    }
+
+    pub(super) fn has_reached(&self, ends: &[(Topic, u64)]) -> bool {
+        ends.iter().all(|(topic, end)| position(&self.positions, *topic) >= *end)
+    }
+
+    /// Whether there is room for more rows, and anything left to absorb.
+    pub(super) fn may_absorb(&self) -> bool {
+        self.aggregate.rows_waiting() < ROWS_MAX && !self.is_at_its_end()
+    }
+
+    /// Whether it shall stop, and has come as far as it shall.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.last_ends.as_ref().is_some_and(|ends| self.has_reached(ends))
+    }
+}
+
+/// Looked up once a run: a look-up costs as much as a record.
+pub(super) struct Meters {
+    pub(super) records: Counter,
+    pub(super) missing: Gauge,
+    pub(super) waiting: Gauge,
+    pub(super) backlog: Gauge,
+}
+
+impl Meters {
+    fn new(store: &str, partition: u32) -> Self {
+        let (store, partition) = (store.to_owned(), partition.to_string());
+        let labels = [("store", store.clone()), ("partition", partition.clone())];
+        Self {
+            records: metrics::counter!(FOLD_RECORDS, "store" => store),
+            missing: metrics::gauge!(MISSING_TRADES, "partition" => partition),
+            waiting: metrics::gauge!(FOLD_ROWS_WAITING, &labels),
+            backlog: metrics::gauge!(FOLD_BACKLOG_RECORDS, &labels),
+        }
+    }
+}
+
+/// Gives the lead back, however the run ends.
+struct Leading {
+    partition: Arc<Partition>,
+    store: usize,
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.partition.lead.release(self.store);
+    }
+}
+
+/// How far a run has come, over all topics.
+pub(super) fn sum(positions: &[(Topic, u64)]) -> u64 {
+    positions.iter().map(|(_, next)| next).sum()
+}
+
+pub(super) fn position(positions: &[(Topic, u64)], topic: Topic) -> u64 {
+    positions.iter().find(|it| it.0 == topic).map_or(0, |it| it.1)
+}

@@ -1,0 +1,9 @@
+//! The whole tree over ports in memory, in virtual time.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
+)]
+
+mod memory;
+mod stores;

@@ -1,0 +1,196 @@
+//! `[[stores]]`: which stores there are, what each takes, and how it is reached.
+//!
+//! What all kinds have in common stands in [`StoreEntry`]; what only one kind has, in its section,
+//! a variant of [`StoreConfig`].
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use fts_core::row::Table;
+use serde::Deserialize;
+use toml::Value;
+
+/// A store of the node. Valid.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreEntry {
+    /// What operators call it; checkpoints are kept under it.
+    pub(crate) name: String,
+    /// The tables that it takes.
+    pub(crate) tables: Vec<Table>,
+    /// How long rows are kept, in milliseconds, by table.
+    pub(crate) retention: Vec<(Table, i64)>,
+    /// How it is reached.
+    pub(crate) config: StoreConfig,
+}
+
+/// The section of each kind of store.
+#[derive(Debug, Clone)]
+pub(crate) enum StoreConfig {
+    /// `kind = "sqlite"`
+    Sqlite(Sqlite),
+}
+
+/// The kinds there are.
+const KINDS: [&str; 1] = ["sqlite"];
+
+impl StoreConfig {
+    /// The section of `kind`, from what is left of it.
+    fn read(kind: &str, section: toml::Table) -> anyhow::Result<Self> {
+        match kind {
+            "sqlite" => Ok(Self::Sqlite(section.try_into()?)),
+            other => bail!("`kind` is \"{other}\": write one of {}", KINDS.join(", ")),
+        }
+    }
+}
+
+/// A SQLite file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sqlite {
+    /// Where it is; without one, in the data directory.
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// The stores as `written`; `retention` is that of all of them.
+pub(super) fn check(
+    written: &[toml::Table],
+    retention: &[(Table, i64)],
+) -> anyhow::Result<Vec<StoreEntry>> {
+    ensure!(!written.is_empty(), "`stores` is empty: leave it out, or name one");
+    let mut entries: Vec<StoreEntry> = Vec::new();
+    for (index, section) in written.iter().enumerate() {
+        let entry = entry(section.clone(), retention);
+        let entry = entry.with_context(|| format!("in `stores`, number {}", index + 1))?;
+        ensure!(
+            entries.iter().all(|it| it.name != entry.name),
+            "`stores` has two of the name {}: give each a `name`",
+            entry.name
+        );
+        entries.push(entry);
+    }
+    let paths: Vec<_> = entries
+        .iter()
+        .map(|it| match &it.config {
+            StoreConfig::Sqlite(it) => it.path.as_ref(),
+        })
+        .collect();
+    for (index, path) in paths.iter().enumerate() {
+        ensure!(!paths.iter().take(index).any(|it| it == path), "`stores` has one `path` twice");
+    }
+    Ok(entries)
+}
+
+fn entry(mut section: toml::Table, retention: &[(Table, i64)]) -> anyhow::Result<StoreEntry> {
+    let Some(Value::String(kind)) = section.remove("kind") else {
+        bail!("`kind` is missing: write one of {}", KINDS.join(", "));
+    };
+    let name = match section.remove("name") {
+        None => kind.clone(),
+        Some(Value::String(name)) => name,
+        Some(other) => bail!("`name` is {other}: write text"),
+    };
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    ensure!(
+        !name.is_empty() && name.len() <= 32 && name.chars().all(fits),
+        "`name` is \"{name}\": write up to 32 of a-z, 0-9 and _"
+    );
+    let tables = match section.remove("tables") {
+        None => Table::ALL.to_vec(),
+        Some(names) => tables(names)?,
+    };
+    let mut keep = retention.to_vec();
+    for (name, keep_ms) in section.remove("retention").map(spans).transpose()?.into_iter().flatten()
+    {
+        keep.retain(|it| it.0 != name);
+        if keep_ms > 0 {
+            keep.push((name, keep_ms));
+        }
+    }
+    keep.retain(|it| tables.contains(&it.0));
+    let config = StoreConfig::read(&kind, section)?;
+    Ok(StoreEntry { name, tables, retention: keep, config })
+}
+
+fn table(name: &str, place: &str) -> anyhow::Result<Table> {
+    Table::from_name(name).with_context(|| {
+        let names = Table::ALL.map(Table::name).join(", ");
+        format!("`{place}` names {name}, which is no table: write some of {names}")
+    })
+}
+
+fn tables(names: Value) -> anyhow::Result<Vec<Table>> {
+    let names: Vec<String> = names.try_into().context("`tables` is not a list of names")?;
+    ensure!(!names.is_empty(), "`tables` is empty: leave it out for all of them");
+    let mut tables = Vec::new();
+    for name in &names {
+        let table = table(name, "tables")?;
+        ensure!(!tables.contains(&table), "`tables` has {name} twice");
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+fn spans(section: Value) -> anyhow::Result<Vec<(Table, i64)>> {
+    let Value::Table(section) = section else {
+        bail!("`retention` is {section}: write a section of milliseconds by table");
+    };
+    let mut spans = Vec::new();
+    for (name, keep_ms) in section {
+        let table = table(&name, "retention")?;
+        let keep_ms = keep_ms.as_integer().filter(|it| *it >= 0);
+        let keep_ms =
+            keep_ms.with_context(|| format!("`retention.{name}`: write milliseconds, or 0"))?;
+        spans.push((table, keep_ms));
+    }
+    Ok(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Vec<StoreEntry>> {
+        let mut written: toml::Table = toml::from_str(text)?;
+        let stores: Vec<toml::Table> = written.remove("stores").unwrap().try_into()?;
+        check(&stores, &[(Table::Trades, 5), (Table::Candles, 7)])
+    }
+
+    #[track_caller]
+    fn refused(text: &str, expected: &[&str]) {
+        let error = format!("{:#}", read(text).expect_err("it must be refused"));
+        for part in expected {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_store_takes_what_it_is_told_to_and_keeps_it_as_long() {
+        let stores = read(
+            "[[stores]]\nkind = \"sqlite\"\n\
+             [[stores]]\nkind = \"sqlite\"\nname = \"small\"\npath = \"small.sqlite\"\n\
+             tables = [\"candles\", \"alerts\"]\nretention = { candles = 60000, alerts = 0 }",
+        )
+        .unwrap();
+        let [all, small] = &stores[..] else { panic!("{stores:?}") };
+        assert_eq!((&*all.name, &*small.name), ("sqlite", "small"));
+        assert_eq!(all.tables, Table::ALL);
+        assert_eq!(all.retention, [(Table::Trades, 5), (Table::Candles, 7)]);
+        assert_eq!(small.tables, [Table::Candles, Table::Alerts]);
+        assert_eq!(small.retention, [(Table::Candles, 60_000)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_place() {
+        let second = "[[stores]]\nkind = \"sqlite\"\n[[stores]]\n";
+        refused("stores = []", &["`stores` is empty"]);
+        refused(&format!("{second}path = \"x\""), &["number 2", "`kind` is missing", "sqlite"]);
+        refused(&format!("{second}kind = \"oracle\""), &["number 2", "\"oracle\"", "sqlite"]);
+        refused(&format!("{second}kind = \"sqlite\""), &["two of the name sqlite"]);
+        refused(&format!("{second}kind = \"sqlite\"\nname = \"b\""), &["`path` twice"]);
+        refused("[[stores]]\nkind = \"sqlite\"\npaht = \"x\"", &["number 1", "paht"]);
+        refused("[[stores]]\nkind = \"sqlite\"\nname = \"a/b\"", &["a-z"]);
+        refused("[[stores]]\nkind = \"sqlite\"\ntables = []", &["`tables` is empty"]);
+        refused("[[stores]]\nkind = \"sqlite\"\ntables = [\"trade\"]", &["trade", "candles"]);
+        refused("[[stores]]\nkind = \"sqlite\"\nretention = { trades = -1 }", &["trades"]);
+    }
+}
