@@ -21,7 +21,8 @@ pub struct Coverage {
     gaps: Vec<Gap>,
 }
 
-/// Contiguous trade ids, all of them seen (or declared lost).
+/// Contiguous trade ids, all of them seen (or declared lost). One without any trade has no times:
+/// its first is after its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// First id.
@@ -41,9 +42,9 @@ pub struct Gap {
     pub first: i64,
     /// Last id.
     pub last: i64,
-    /// Time of the trade before it; `None` where the record begins with the gap.
+    /// Time of the trade before it, as far as known; `None` where the record begins with the gap.
     pub after_time: Option<i64>,
-    /// Time of the trade after it.
+    /// Time of the trade after it, as far as known.
     pub before_time: i64,
     /// Why.
     pub reason: String,
@@ -114,6 +115,7 @@ impl Coverage {
         {
             return self.recover(id);
         }
+        self.narrow_gaps(id, time);
         let joins_before = before
             .and_then(|index| self.ranges.get(index))
             .is_some_and(|range| range.last.checked_add(1) == Some(id));
@@ -177,17 +179,18 @@ impl Coverage {
         for hole in holes {
             let (lost_first, lost_last) = (hole.0.max(first), hole.1.min(last));
             // Contiguity is restored hole by hole: a part of a hole becomes known as lost.
-            let before = self.ranges.iter().rposition(|range| range.last < lost_first);
-            let lower = before.and_then(|index| self.ranges.get(index).copied());
-            let Some(upper) = self.ranges.iter().copied().find(|range| range.first > lost_last)
-            else {
+            let below = || self.ranges.iter().rev().filter(|range| range.last < lost_first);
+            let above = || self.ranges.iter().filter(|range| range.first > lost_last);
+            let (lower, Some(upper)) = (below().next().copied(), above().next().copied()) else {
                 continue;
             };
+            // The newest range always has a trade.
+            let Some(next) = above().find(|range| range.has_trade()) else { continue };
             let gap = Gap {
                 first: lost_first,
                 last: lost_last,
-                after_time: lower.map(|range| range.last_time),
-                before_time: upper.first_time,
+                after_time: below().find(|range| range.has_trade()).map(|range| range.last_time),
+                before_time: next.first_time,
                 reason: reason.to_owned(),
                 recovered: Vec::new(),
             };
@@ -217,7 +220,10 @@ impl Coverage {
             self.ranges.iter().rev().find(|range| range.last_time >= end && range.first_time < end)
         else {
             // The window before the record's first trade: nothing of it will come.
-            let begun = self.ranges.first().is_some_and(|range| range.first_time >= end);
+            let begun = self
+                .ranges
+                .first()
+                .is_some_and(|range| range.has_trade() && range.first_time >= end);
             return if begun && self.is_settled() { Window::Lost } else { Window::Open };
         };
         if range.first_time < open || range.first == 0 {
@@ -271,19 +277,31 @@ impl Coverage {
         }
     }
 
+    /// A trade right beside a gap tells when the gap was, if that had to be guessed.
+    fn narrow_gaps(&mut self, id: i64, time: i64) {
+        let after = self.gaps.partition_point(|gap| gap.first <= id);
+        if let Some(gap) = self.gaps.get_mut(after)
+            && id.checked_add(1) == Some(gap.first)
+        {
+            gap.after_time = Some(time);
+        }
+        if let Some(gap) = after.checked_sub(1).and_then(|index| self.gaps.get_mut(index))
+            && gap.last.checked_add(1) == Some(id)
+        {
+            gap.before_time = time;
+        }
+    }
+
     /// Makes the ids from `first` to `last` part of the ranges beside them.
     fn join(&mut self, first: i64, last: i64, lower: Option<Range>, upper: Range) {
-        let time = lower.map_or(upper.first_time, |range| range.last_time);
-        let mut joined = Range { first, last, first_time: upper.first_time, last_time: time };
+        // What is lost has no time: a guess would close windows between it and trades to come.
+        let mut joined = Range { first, last, first_time: i64::MAX, last_time: i64::MIN };
         if let Some(range) = lower
             && range.last + 1 == first
         {
             joined = range;
             joined.last = last;
             self.ranges.retain(|other| other.first != range.first);
-        } else {
-            joined.first_time = joined.first_time.max(time);
-            joined.last_time = joined.first_time;
         }
         if upper.first == last + 1 {
             joined.merge(upper);
@@ -314,8 +332,14 @@ impl Range {
     }
 
     fn merge(&mut self, other: Self) {
-        self.extend(other.first, other.first_time);
-        self.extend(other.last, other.last_time);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.first_time = self.first_time.min(other.first_time);
+        self.last_time = self.last_time.max(other.last_time);
+    }
+
+    fn has_trade(&self) -> bool {
+        self.first_time <= self.last_time
     }
 }
 

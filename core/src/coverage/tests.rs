@@ -116,6 +116,35 @@ fn a_part_of_a_hole_can_be_lost() {
 }
 
 #[test]
+fn a_gap_amid_what_is_missing_says_nothing_of_the_time_between() {
+    let mut coverage = seen(&[(1, 5), (9, 95), (10, 105)]);
+    coverage.set_floor(1);
+    // From 2 to 8 is missing; 4 and 5 are lost, whenever they were.
+    assert_eq!(coverage.declare_gap(4, 5, "gone"), [0]);
+    for open in [0, 10, 30, 50, 80, 90] {
+        assert_eq!(coverage.judge(open, open + 10), Window::Open, "{open}: trades are to come");
+    }
+    assert_eq!(coverage.latest_time(), Some(105));
+    for (id, time) in [(2, 15), (6, 62), (8, 85), (3, 35), (7, 75)] {
+        assert_eq!(coverage.absorb(id, time), Verdict::Fresh);
+    }
+    check_holes(&coverage, &[]);
+    assert_eq!(coverage.judge(20, 30), Window::Complete, "before the gap");
+    for open in [30, 40, 50, 60] {
+        assert_eq!(coverage.judge(open, open + 10), Window::Lost, "{open}: the gap touches it");
+    }
+    assert_eq!(coverage.judge(70, 80), Window::Complete, "after the gap");
+}
+
+#[test]
+fn a_gap_at_the_floor_is_not_where_the_trades_begin() {
+    let mut coverage = seen(&[(9, 95), (10, 105)]);
+    coverage.set_floor(1);
+    assert_eq!(coverage.declare_gap(1, 2, "gone"), [0]);
+    assert_eq!(coverage.judge(50, 60), Window::Open, "3 to 8 are to come");
+}
+
+#[test]
 fn a_gap_at_the_bottom_raises_the_beginning() {
     let mut coverage = seen(&[(5, 50)]);
     coverage.set_floor(3);

@@ -51,9 +51,10 @@ fn the_schedules_hold_what_they_are_for() {
     let Tally { schedules, records, repeats, backfilled, gaps, .. } = tally;
     assert_eq!(schedules, 100);
     assert!(records > 10_000 && repeats > 1_000 && backfilled > 100 && gaps > 10, "{tally:?}");
-    let Tally { crashes, restores, two_at_once, late_rows, checkpoints, alerts, .. } = tally;
+    let Tally { crashes, restores, two_at_once, late_rows, .. } = tally;
     assert!(crashes > 100 && restores > 100 && two_at_once > 1_000, "{tally:?}");
-    assert!(late_rows > 1_000 && checkpoints > 100 && alerts > 10, "{tally:?}");
+    let Tally { checkpoints, expired, alerts, .. } = tally;
+    assert!(late_rows > 1_000 && checkpoints > 100 && expired > 10 && alerts > 10, "{tally:?}");
 }
 
 #[test]

@@ -61,6 +61,9 @@ impl World<'_> {
             let at = (first + turn) % TOPICS.len();
             let topic = TOPICS[at];
             let entries = self.log.get(&(topic, fold.partition)).map(Vec::as_slice);
+            let oldest = self.released.get(&(topic, fold.partition)).copied().unwrap_or(0);
+            self.tally.expired += u64::from(fold.positions[at] < oldest);
+            fold.positions[at] = fold.positions[at].max(oldest);
             let from = usize::try_from(fold.positions[at]).unwrap();
             for entry in entries.unwrap_or_default().iter().skip(from).take(count) {
                 fold.aggregate.absorb(topic, &entry.stored, entry.event.clone());
@@ -140,6 +143,10 @@ impl World<'_> {
         }
         fold.sent.retain(|batch| self.unacked.contains_key(batch));
         self.tally.checkpoints += 1;
+        for (topic, position) in checkpoint.positions.iter().filter(|_| self.releases) {
+            let released = self.released.entry((*topic, fold.partition)).or_default();
+            *released = (*position).max(*released);
+        }
         // Whoever saves last, however old what it knows: a zombie may go back.
         self.checkpoints.insert(fold.partition, checkpoint);
     }
