@@ -357,7 +357,7 @@ impl<'a> World<'a> {
             let keys = store.rows.keys().chain(truth.keys()).filter(|key| self.is_promised(key));
             let wrong = keys.filter(|key| {
                 let (stored, truth) = (store.rows.get(*key), truth.get(*key));
-                stored != truth && !(self.releases && self.is_as_good(stored, truth))
+                stored != truth && !(self.releases && Self::is_as_good(stored, truth))
             });
             if let Some(key) = wrong.min() {
                 let (stored, truth) = (store.rows.get(key), truth.get(key));
@@ -386,21 +386,12 @@ impl<'a> World<'a> {
         !self.releases || matches!(key.0, "trades" | "candles" | "alerts" | "gaps")
     }
 
-    /// Whether a row is what the log's forgetting excuses. What is asked for again is received
-    /// again. And between records that are gone and a gap that is not, the gap seems wider than it
-    /// is: what it seems to touch does not call itself complete, though it has every trade.
-    fn is_as_good(&self, stored: Option<&Row>, truth: Option<&Row>) -> bool {
-        let has_gaps = |symbol| {
-            let trades = &self.market.trades[symbol];
-            trades.windows(2).any(|pair| pair[0].id + 1 < pair[1].id)
-        };
+    /// Whether a row is what the log's forgetting excuses: what is asked for again is received again,
+    /// and a gap beside records that are gone may be on record as wider in time than it is.
+    fn is_as_good(stored: Option<&Row>, truth: Option<&Row>) -> bool {
         match (stored, truth) {
             (Some(Row::Trade(stored)), Some(Row::Trade(truth))) => stored.trade == truth.trade,
-            (Some(Row::Candle(stored)), Some(Row::Candle(truth))) => {
-                stored.candle == truth.candle && !stored.complete && has_gaps(&truth.symbol)
-            }
             (Some(Row::Gap(stored)), Some(Row::Gap(truth))) => stored.missing == truth.missing,
-            (None, Some(Row::Alert(truth))) => has_gaps(&truth.symbol),
             _ => false,
         }
     }
