@@ -142,6 +142,8 @@ fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(read_only)
         .layer(middleware::from_fn(with_headers))
         .layer(middleware::from_fn_with_state(address, known_host))
         .with_state(app)
@@ -163,6 +165,17 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
     let problems = lines(&picture.problems);
     (StatusCode::SERVICE_UNAVAILABLE, format!("{problems}{warnings}")).into_response()
+}
+
+async fn nothing_here() -> Response {
+    let text = "nothing is here; the page is at /, the API at /api/v3/klines, /api/v3/ticker/24hr \
+                and /api/v3/ticker/bookTicker, the rest at /api/status, /metrics, /livez and \
+                /readyz\n";
+    (StatusCode::NOT_FOUND, text).into_response()
+}
+
+async fn read_only() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "this node only answers GET\n").into_response()
 }
 
 /// Waits until few enough requests read the store.

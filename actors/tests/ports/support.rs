@@ -76,8 +76,8 @@ impl Decode for Ids {
     fn decode(&self, _: Topic, record: &Record) -> Result<Event, String> {
         let text = std::str::from_utf8(&record.value).map_err(|error| error.to_string())?;
         let id: i64 = text.parse().map_err(|_| format!("no id: {text}"))?;
-        let price = Decimal::from_units((100 + id % 7) * 100_000_000);
-        let quantity = Decimal::from_units(100_000_000);
+        let price = Decimal::from_units(100 + id % 7);
+        let quantity = Decimal::from_units(1);
         let (time, buyer_is_maker) = (time_of(id), id % 2 == 0);
         Ok(Event::Trade(Trade { id, time, price, quantity, buyer_is_maker }))
     }
