@@ -56,11 +56,11 @@ async fn a_store_that_is_away_for_an_hour_costs_neither_memory_nor_a_row() {
     let waits = it.store.attempts.load(Ordering::SeqCst) - attempts;
     assert!((100..4_000).contains(&waits), "the store was asked {waits} times in half an hour");
     assert!(it.log.end() > 350_000, "capturing goes on: the log is the buffer");
-    assert!(it.problem("memory").is_some_and(|text| text.contains("locked by a test")));
+    assert!(it.problem("store memory").is_some_and(|text| text.contains("locked by a test")));
 
     it.store.is_away.store(false, Ordering::SeqCst);
     it.await_stored(it.market.newest()).await;
-    assert_eq!(it.problem("memory"), None);
+    assert_eq!(it.problem("store memory"), None);
     let largest = it.store.largest.load(Ordering::SeqCst) as u64;
     assert!(largest < most, "{largest} rows were asked of the store at once");
     it.minutes_are_complete();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fts_actors::pipeline::{Pipeline, Ports, Settings};
+use fts_actors::pipeline::{Pipeline, Ports, Settings, StorePort};
 use fts_actors::view::View;
 use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
@@ -418,7 +418,12 @@ impl Fixture {
         let view = Arc::new(View::default());
         let ports = Ports {
             log: Arc::clone(&log) as Arc<dyn Log>,
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            stores: vec![StorePort {
+                name: "memory".into(),
+                store: Arc::clone(&store) as Arc<dyn Store>,
+                tables: Table::ALL.to_vec(),
+                retention: Vec::new(),
+            }],
             feed: Arc::new(Door(Arc::clone(&streams))),
             history: Arc::clone(&past) as Arc<dyn History>,
             decode: Arc::new(Ids),
@@ -501,6 +506,5 @@ fn settings() -> Settings {
         backfill_delay: Duration::from_millis(200),
         quiet_probe: Duration::from_secs(120),
         first_sight_trades_max: 50_000,
-        retention: Vec::new(),
     }
 }
