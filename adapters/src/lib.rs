@@ -3,6 +3,7 @@
 //! | module | port | what is behind it |
 //! |---|---|---|
 //! | [`journal`] | `Log` | segment files in a data directory |
+//! | [`kafka`] | `Log` | Apache Kafka |
 //! | [`sqlite`] | `Store` | one SQLite file |
 //! | [`alpha_vantage`] | `DailyPrices` | Alpha Vantage |
 //! | [`scylla`] | `Store` | a ScyllaDB or Cassandra cluster |
@@ -17,6 +18,7 @@ pub mod cron;
 pub mod daily_csv;
 mod digits;
 pub mod journal;
+pub mod kafka;
 pub mod line_log;
 pub mod mapping;
 pub mod scylla;
