@@ -54,7 +54,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub(super) fn arrived(self: Box<Self>, result: &DeliveryResult<'_>) {
+    pub(super) fn arrived(&self, result: &DeliveryResult<'_>) {
         match result {
             Ok(message) => {
                 if let Some((streams, slot)) = &self.stream

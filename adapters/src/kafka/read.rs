@@ -37,11 +37,14 @@ pub(super) struct Reader {
 struct Stream {
     state: Mutex<State>,
     /// Where the cursors are, for whoever waits: place and signal.
-    watched: StdMutex<[Option<(u64, Arc<Signal>)>; LANES]>,
+    watched: StdMutex<[Option<Watched>; LANES]>,
     /// From here on there is nothing to be had, though the stream is said to reach farther: marks
     /// of transactions, which somebody else's records may have.
     hollow: AtomicU64,
 }
+
+/// A cursor's place and signal.
+type Watched = (u64, Arc<Signal>);
 
 struct State {
     tail: Tail,
