@@ -247,6 +247,15 @@ impl Aggregator {
         run.told_at = now;
         run.meters.waiting.set(usize_to_f64(run.aggregate.rows_waiting()));
         let position = position(&run.positions, Topic::Trade);
+        if claim != Claim::Follows {
+            self.view.update(|picture| {
+                for stock in run.aggregate.stocks() {
+                    if !picture.stocks.contains(stock) {
+                        picture.stocks.insert(stock.clone());
+                    }
+                }
+            });
+        }
         // Also for one that follows: what it takes over with is everything.
         let mut news: Vec<_> = run.aggregate.take_news().collect();
         match claim {

@@ -1,11 +1,13 @@
 //! A node's tree of actors: how it is put together, and how it ends.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
 use fts_core::market::Symbol;
+use fts_core::placement::Singleton;
 use fts_core::port::decode::Decode;
 use fts_core::port::feed::Feed;
 use fts_core::port::history::History;
@@ -123,10 +125,12 @@ struct Stage {
 }
 
 impl Pipeline {
-    /// Starts everything. `view` is what it shows of itself.
+    /// Starts everything. `singletons` is what only one node of a cluster does, `view` what the tree
+    /// shows of itself.
     pub async fn start(
         ports: Ports,
         settings: Settings,
+        singletons: HashMap<Singleton, Arc<dyn Job>>,
         view: Arc<View>,
     ) -> Result<Self, ActorProcessingErr> {
         let stages = [
@@ -216,6 +220,9 @@ impl Pipeline {
                 children.push(sources.child(format!("ingestor-{letter}-{group}"), ingestor));
             }
         }
+        for (singleton, job) in singletons {
+            children.push(sources.host(singleton.name().to_owned(), job));
+        }
         let limits = Limits {
             restarts_max: 10,
             window: Duration::from_secs(60),
@@ -272,11 +279,10 @@ impl Stage {
     }
 
     fn child(&self, name: String, job: impl Job) -> Child {
-        Child {
-            name,
-            job: Arc::new(job),
-            stop: Stop::new(&self.stop),
-            running: Arc::clone(&self.running),
-        }
+        self.host(name, Arc::new(job))
+    }
+
+    fn host(&self, name: String, job: Arc<dyn Job>) -> Child {
+        Child { name, job, stop: Stop::new(&self.stop), running: Arc::clone(&self.running) }
     }
 }

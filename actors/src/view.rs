@@ -2,7 +2,7 @@
 //!
 //! Actors write, the HTTP side reads. Nothing is computed from it and nothing is lost with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fts_core::interval::Interval;
@@ -23,6 +23,8 @@ pub struct Picture {
     pub symbols: BTreeMap<Symbol, SymbolView>,
     /// By the feed's name, such as `A-0`.
     pub feeds: BTreeMap<String, FeedView>,
+    /// The stocks of which something is known.
+    pub stocks: BTreeSet<Symbol>,
     /// The daily batch, where this node runs it.
     pub batch: Option<BatchView>,
     /// By partition.

@@ -274,6 +274,11 @@ impl Aggregate {
         !marks.is_empty() || !self.rows.is_empty()
     }
 
+    /// The stocks, by name.
+    pub fn stocks(&self) -> impl ExactSizeIterator<Item = &Symbol> {
+        self.stocks.keys()
+    }
+
     /// The symbols, in the order of first sight.
     pub fn symbols(&self) -> &[SymbolState] {
         &self.symbols

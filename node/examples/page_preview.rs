@@ -48,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         node: "preview".to_owned(),
         started_at: UnixNanos::from_millis(now),
+        batch: None,
         shutdown,
     };
     let market = async {

@@ -189,6 +189,53 @@ function list(id, items, text, empty) {
   });
 }
 
+function table(id, lines) {
+  const body = at(id);
+  while (body.rows.length > lines.length) body.deleteRow(-1);
+  lines.forEach((cells, place) => {
+    const row = body.rows[place] ?? body.insertRow();
+    cells.forEach(([text, className], index) => {
+      const cell = row.cells[index] ?? row.insertCell();
+      if (cell.textContent !== text) cell.textContent = text;
+      if (cell.className !== className) cell.className = className;
+    });
+    while (row.cells.length > cells.length) row.deleteCell(-1);
+  });
+}
+
+async function stocks() {
+  try {
+    const [batch, summary] = await Promise.all([get("/api/batch"), get("/api/transacciones/resumen")]);
+    at("batch").hidden = !batch;
+    if (batch) await prices(batch);
+    at("transactions").hidden = !summary.length;
+    const of = (it, pick) => Object.entries(it.counts).reduce((total, [kind, states]) =>
+      Object.entries(states).reduce((sum, [state, count]) => sum + (pick(kind, state) ? count : 0), total), 0);
+    table("transaction-rows", summary.map((it) => {
+      const failed = of(it, (_, state) => state === "FALLIDO");
+      return [
+        [it.accion, ""], [trim(it.precio_unitario), "number"],
+        [number(of(it, (kind) => kind === "COMPRA")), "number"], [number(of(it, (kind) => kind === "VENTA")), "number"],
+        [number(of(it, (_, state) => state === "EXITOSO")), "number"], [number(failed), failed ? "number down" : "number"],
+        [time(it.time).slice(11), "number quiet"],
+      ];
+    }));
+  } catch { /* The banner tells when the node is away. */ }
+}
+
+async function prices(batch) {
+  const next = batch.next_at ? `next ${time(batch.next_at).slice(0, 16)} UTC` : "";
+  const doing = batch.running ? "running" : batch.started_at ? `last run ${time(batch.started_at).slice(0, 16)} UTC` : "not run yet";
+  at("batch-state").textContent = [doing, next, `${batch.requests_used} of ${batch.requests_max} requests today`].filter(Boolean).join(" · ");
+  const lines = await Promise.all(Object.entries(batch.symbols).map(async ([symbol, outcome]) => {
+    const [day] = await get(`/api/finanzas_batch?symbol=${encodeURIComponent(symbol)}&limit=1`);
+    if (!day) return [[symbol, ""], [outcome?.error ?? "…", outcome?.error ? "warn" : "quiet"]];
+    const price = (text) => [trim(text), "number"];
+    return [[symbol, ""], [day.fecha, outcome?.error ? "warn" : ""], price(day.apertura), price(day.maximo), price(day.minimo), price(day.cierre), [number(day.volumen), "number"]];
+  }));
+  table("batch-rows", lines);
+}
+
 const time = (ms) => new Date(ms).toISOString().replace("T", " ").slice(0, 19);
 
 async function slow() {
@@ -240,4 +287,5 @@ setInterval(() => {
   if (state.seenAt && Date.now() - state.seenAt > 5000) banner("The connection to the node is lost; trying again …");
 }, 1000);
 setInterval(slow, 10_000);
-follow().then(slow);
+setInterval(stocks, 3_000);
+follow().then(slow).then(stocks);

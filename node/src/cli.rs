@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Overrides};
-use crate::{demo, run, status, telemetry};
+use crate::{batch, demo, run, status, telemetry};
 
 /// Captures exchange data, proves that nothing is missing, aggregates and stores it.
 #[derive(Debug, Parser)]
@@ -43,10 +43,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The daily batch of stock prices.
+    Batch {
+        #[command(subcommand)]
+        what: BatchCommand,
+    },
     /// Looks at the configuration; starts nothing.
     Config {
         #[command(subcommand)]
         what: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BatchCommand {
+    /// Runs it at once, on the running node (of --http), and waits for its end.
+    Run {
+        /// For this symbol only.
+        #[arg(long)]
+        symbol: Option<String>,
     },
 }
 
@@ -82,6 +97,9 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Status { json } => status::show(config.http_listen, json),
+        Command::Batch { what: BatchCommand::Run { symbol } } => {
+            batch::run(config.http_listen, symbol.as_deref())
+        }
         Command::Run => {
             telemetry::log(&config.log_filter);
             runtime().and_then(|it| it.block_on(run::run(config)))

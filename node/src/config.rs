@@ -3,6 +3,7 @@
 //!
 //! cluster.toml ← environment (`FTS__SECTION__KEY`) ← `--set section.key=value`.
 
+mod flows;
 mod layers;
 mod stores;
 mod written;
@@ -16,12 +17,15 @@ use anyhow::{Context as _, bail, ensure};
 use fts_actors::pipeline::Settings;
 use fts_adapters::binance::{BinanceFeed, BinanceHistory, Channel, FeedConfig, HistoryConfig};
 use fts_adapters::journal::JournalConfig;
+use fts_adapters::mapping::Mapping;
 use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
 use fts_core::decimal::Decimal;
 use fts_core::market::Symbol;
+use fts_core::simulator::Simulator;
 use fts_core::time::{Clock, SystemClock};
 
+pub(crate) use self::flows::BatchConfig;
 pub(crate) use self::stores::{StoreConfig, StoreEntry};
 use self::written::Written;
 
@@ -55,6 +59,12 @@ pub struct NodeConfig {
     pub http_listen: SocketAddr,
     /// What it logs.
     pub log_filter: String,
+    /// The daily batch, if it is on.
+    pub batch: Option<BatchConfig>,
+    /// The simulator of transactions, if it is on.
+    pub simulator: Option<Simulator>,
+    /// How transactions are understood.
+    pub mapping: Mapping,
     channels: Vec<Channel>,
     alert: AlertRule,
     pub(crate) stores: Vec<StoreEntry>,
@@ -148,7 +158,11 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
             "`http.listen` is \"{listen}\": write an address and a port, such as 127.0.0.1:8080"
         )
     })?;
+    let key = std::env::var(flows::KEY_VARIABLE).ok().filter(|key| !key.trim().is_empty());
     let config = NodeConfig {
+        batch: flows::batch(&written.batch, key)?,
+        simulator: flows::simulator(&written.transactions)?,
+        mapping: flows::mapping(&written.transactions)?,
         name: written.name.clone(),
         symbols,
         data_dir: written.data_dir.clone(),
@@ -289,6 +303,15 @@ mod tests {
         refused("", &["log.retention_bytes=1"], "log.retention_bytes");
         refused("", &["http.listen=8080"], "http.listen");
         refused("", &["log.kind=\"kafka\""], "log.kind");
+        refused("", &["batch.enabled=true"], "FTS_BATCH_KEY");
+        refused("", &["batch.schedule=24h"], "batch.schedule");
+        refused("", &["batch.zone=Madrid"], "batch.zone");
+        refused("", &["batch.symbols=[\"TS LA\"]"], "batch.symbols");
+        refused("", &["batch.enabled=true", "batch.key_file=/nowhere"], "batch.key_file");
+        refused("", &["batch.requests_per_day=0"], "batch.requests_per_day");
+        refused("", &["transactions.rate=0"], "transactions.rate");
+        refused("", &["transactions.rules=[]"], "transactions.rules");
+        refused("[[transactions.rules]]\ncolumn = 'x'\nfrom = ['x']\nas = 'float'", &[], "float");
         refused("", &["nothing"], "nothing");
     }
 

@@ -16,13 +16,13 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use fts_actors::view::View;
 use fts_core::market::Symbol;
 use fts_core::port::store::Store;
 use fts_core::time::{Clock, UnixNanos};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 mod candles;
 mod exchange;
@@ -32,6 +32,7 @@ mod page;
 mod params;
 mod refusal;
 mod status;
+mod stocks;
 
 /// At most so many clients follow the live events at once; further ones are told to come later.
 pub const LIVE_CLIENTS_MAX: usize = 64;
@@ -55,6 +56,8 @@ pub struct Web {
     pub node: String,
     /// When the node started.
     pub started_at: UnixNanos,
+    /// Asks the daily batch to run at once; `None` where it is off.
+    pub batch: Option<mpsc::Sender<Vec<Symbol>>>,
     /// Turns true (or closes) when the node shuts down.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -132,9 +135,17 @@ fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .route("/api/trade-counts", get(history::trade_counts))
         .route("/api/alerts", get(history::alerts))
         .route("/api/gaps", get(history::gaps))
+        .route("/api/finanzas_batch", get(stocks::dailies))
+        .route("/api/transacciones", get(stocks::transactions))
+        .route("/api/transacciones/resumen", get(stocks::summary))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), in_turn));
+    let commands = Router::new()
+        .route("/api/batch/run", post(stocks::run_batch))
+        .layer(middleware::from_fn(from_here));
     page::routes(Router::new())
         .merge(store)
+        .merge(commands)
+        .route("/api/batch", get(stocks::batch))
         .route("/api/v3/ping", get(exchange::ping))
         .route("/api/v3/time", get(exchange::time))
         .route("/api/status", get(status::status))
@@ -209,6 +220,22 @@ async fn known_host(State(bound): State<SocketAddr>, request: Request, next: Nex
     if bound.ip().is_loopback() && !names_loopback(request.headers()) {
         let text = "this node listens on this machine only: ask for localhost\n";
         return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    next.run(request).await
+}
+
+/// What changes something is not done for a page of another site: browsers say where it is from.
+async fn from_here(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_foreign = match (text("sec-fetch-site"), text("origin"), text("host")) {
+        (Some(site), ..) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin), Some(host)) => origin.split_once("://").is_none_or(|it| it.1 != host),
+        (None, Some(_), None) => true,
+        (None, None, _) => false,
+    };
+    if is_foreign {
+        return (StatusCode::FORBIDDEN, "not for a page of another site\n").into_response();
     }
     next.run(request).await
 }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::NodeConfig;
+use crate::flows::Flows;
 use crate::http::{self, Web};
 use crate::{cli, telemetry, wiring};
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let view = Arc::new(View::default());
     let (stop_http, shutdown) = watch::channel(false);
     let rendered = Arc::clone(&metrics);
+    let flows = Flows::new(&config, &ports.log, &ports.clock, &view)?;
     let web = Web {
         view: Arc::clone(&view),
         store: Arc::clone(ports.store().context("no store is configured")?),
@@ -37,11 +39,12 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         clock: Arc::clone(&ports.clock),
         node: config.name.clone(),
         started_at: ports.clock.now(),
+        batch: flows.ask,
         shutdown,
     };
     let settings = config.settings();
     warn_of_unlisted(&ports, &view, &settings.symbols);
-    let mut pipeline = Pipeline::start(ports, settings, Arc::clone(&view))
+    let mut pipeline = Pipeline::start(ports, settings, flows.jobs, Arc::clone(&view))
         .await
         .map_err(|error| anyhow::anyhow!("cannot start: {error}"))?;
     let mut serving = tokio::spawn(http::serve(listener, web));

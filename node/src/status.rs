@@ -1,39 +1,17 @@
 //! `fts-node status`: what a running node says of itself, as a table or as JSON.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::cli;
-
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::{cli, client};
 
 /// Asks the node at `address` and prints the answer.
 pub(crate) fn show(address: SocketAddr, json: bool) -> anyhow::Result<()> {
-    let address = cli::reachable(address);
-    let status = ask(address).with_context(|| {
-        format!("no node answers at http://{address}: start one, or name its address with --http")
-    })?;
+    let status = client::get(address, "/api/status")?;
     cli::say(&if json { serde_json::to_string_pretty(&status)? } else { table(&status) });
     Ok(())
-}
-
-fn ask(address: SocketAddr) -> anyhow::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /api/status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("no HTTP answer") };
-    let line = head.lines().next().unwrap_or_default();
-    if !line.contains(" 200 ") {
-        bail!("it answered `{line}`");
-    }
-    Ok(serde_json::from_str(body)?)
 }
 
 fn table(status: &Value) -> String {

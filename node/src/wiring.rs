@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
-use fts_adapters::binance::{BinanceDecode, BinanceFeed, BinanceHistory};
+use fts_adapters::binance::{BinanceFeed, BinanceHistory};
 use fts_adapters::journal::Journal;
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
 use fts_core::port::log::Log;
@@ -12,6 +12,7 @@ use fts_core::port::store::Store;
 use fts_core::time::{Clock, SystemClock};
 
 use crate::config::{NodeConfig, StoreConfig, StoreEntry};
+use crate::flows::Decoders;
 
 /// Opens everything that a node needs, under its data directory.
 pub(crate) fn open(config: &NodeConfig) -> anyhow::Result<Ports> {
@@ -65,7 +66,7 @@ pub(crate) fn ports(
         stores,
         feed: Arc::new(BinanceFeed::new(config.feed(Arc::clone(&clock)))?),
         history: Arc::new(BinanceHistory::new(config.history(Arc::clone(&clock)))?),
-        decode: Arc::new(BinanceDecode),
+        decode: Arc::new(Decoders { mapping: config.mapping.clone() }),
         clock,
     })
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use fts_adapters::mapping::{Rule, default_rules};
 use fts_core::row::Table;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,8 @@ section!(Written {
     aggregate: Aggregate = Aggregate::default(),
     alerts: Alerts = Alerts::default(),
     backfill: Backfill = Backfill::default(),
+    batch: Batch = Batch::default(),
+    transactions: Transactions = Transactions::default(),
     retention: Retention = Retention::default(),
     http: Http = Http::default(),
     telemetry: Telemetry = Telemetry::default(),
@@ -74,6 +77,25 @@ section!(Backfill {
     delay_ms: u64 = 200,
     quiet_probe_ms: u64 = 120_000,
     first_sight_trades_max: i64 = 50_000,
+});
+
+section!(Batch {
+    enabled: bool = false,
+    symbols: Vec<String> = vec!["TSLA".to_owned()],
+    schedule: String = "30 17 * * MON-FRI".to_owned(),
+    zone: String = "America/New_York".to_owned(),
+    url: String = "https://www.alphavantage.co".to_owned(),
+    key_file: Option<PathBuf> = None,
+    requests_per_day: u32 = 25,
+    request_interval_ms: u64 = 1_100,
+    timeout_ms: u64 = 30_000,
+});
+
+section!(Transactions {
+    simulate: bool = false,
+    rate: u32 = 1,
+    seed: u64 = 1,
+    rules: Vec<Rule> = default_rules(),
 });
 
 section!(Retention {
