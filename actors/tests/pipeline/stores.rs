@@ -67,7 +67,9 @@ impl Recorder for Highest {
 async fn start(log: &Arc<MemoryLog>, stores: Vec<StorePort>) -> (Pipeline, Arc<View>) {
     let view = Arc::new(View::default());
     let pipeline =
-        Pipeline::start(ports(log, stores), settings(), Arc::clone(&view)).await.unwrap();
+        Pipeline::start(ports(log, stores), settings(), HashMap::new(), Arc::clone(&view))
+            .await
+            .unwrap();
     (pipeline, view)
 }
 

@@ -429,7 +429,8 @@ impl Fixture {
             decode: Arc::new(Ids),
             clock: Arc::clone(&market) as Arc<dyn Clock>,
         };
-        let pipeline = Pipeline::start(ports, settings(), Arc::clone(&view)).await.unwrap();
+        let pipeline =
+            Pipeline::start(ports, settings(), HashMap::new(), Arc::clone(&view)).await.unwrap();
         let fixture = Self { market, streams, past, log, store, view, pipeline };
         fixture.await_stored(100).await;
         fixture
