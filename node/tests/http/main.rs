@@ -73,6 +73,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             node: "test".to_owned(),
             started_at: UnixNanos::from_millis(START),
+            batch: None,
             shutdown,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
