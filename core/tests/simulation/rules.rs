@@ -8,8 +8,8 @@ pub(crate) enum Broken {
     CompletenessIsNoKnowledge,
     /// A checkpoint is saved when it is taken, whatever became of the rows before it.
     CheckpointsDoNotWait,
-    /// A batch counts as stored when one of the stores has it.
-    OneStoreIsEnough,
+    /// What one store has acknowledged counts for the other.
+    StoresShareCheckpoints,
     /// A checkpoint does not say which trades were seen.
     CheckpointsForgetIds,
     /// A checkpoint does not hold the windows that may still change.
@@ -31,7 +31,7 @@ impl Broken {
         Self::TheLastRowWins,
         Self::CompletenessIsNoKnowledge,
         Self::CheckpointsDoNotWait,
-        Self::OneStoreIsEnough,
+        Self::StoresShareCheckpoints,
         Self::CheckpointsForgetIds,
         Self::CheckpointsForgetWindows,
         Self::CheckpointsAreAhead,

@@ -3,7 +3,7 @@
 mod fold;
 mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fts_core::aggregate::Checkpoint;
@@ -49,23 +49,13 @@ struct Message {
     feed: u8,
 }
 
-/// Rows on their way.
+/// Rows on their way to a store.
 #[derive(Debug, Clone)]
 struct Parcel {
     batch: u64,
     sender: usize,
-    to: Way,
+    store: usize,
     rows: Rc<Rows>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// To the log of results, which acknowledges and never loses.
-    Results,
-    /// From that log to a store: arrives some day, perhaps again and again.
-    FromResults(usize),
-    /// Straight to a store, which acknowledges.
-    Store(usize),
 }
 
 /// What happened, to be sure that the schedules are worth something.
@@ -78,7 +68,7 @@ pub(crate) struct Tally {
     pub(crate) gaps: u64,
     pub(crate) crashes: u64,
     pub(crate) restores: u64,
-    /// Steps at which two copies of a partition were at work.
+    /// Steps at which two copies of a partition were at work for one store.
     pub(crate) two_at_once: u64,
     pub(crate) late_rows: u64,
     pub(crate) checkpoints: u64,
@@ -117,18 +107,17 @@ pub(crate) struct World<'a> {
     log: Log,
     nodes: Vec<Node>,
     stores: [Store; 2],
-    checkpoints: BTreeMap<u32, Checkpoint>,
+    /// By partition and store.
+    checkpoints: BTreeMap<(u32, usize), Checkpoint>,
     parcels: Vec<Parcel>,
     batches: u64,
-    /// By batch, how many acknowledgements it waits for.
-    unacked: BTreeMap<u64, usize>,
+    /// The batches that are not acknowledged.
+    unacked: BTreeSet<u64>,
     /// Whether the log forgets what a saved checkpoint no longer needs. A zombie that then saves an
     /// older one makes its successor begin in what is gone.
     releases: bool,
     /// What the log has forgotten: offsets below.
     released: BTreeMap<(Topic, u32), u64>,
-    /// Whether results go to stores by way of a log.
-    by_results: bool,
     /// How often a feed loses what happens, percent.
     loss: u64,
 }
@@ -149,8 +138,7 @@ impl<'a> World<'a> {
             singletons: Vec::new(),
         };
         let nodes = (0..dice.within(1, 5)).map(|index| Node::new(index, &mut dice)).collect();
-        let (by_results, releases) = (dice.chance(50), dice.chance(33));
-        let loss = dice.next() % 40;
+        let (releases, loss) = (dice.chance(33), dice.next() % 40);
         let now = market.happenings[0].at;
         let mut world = Self {
             dice,
@@ -166,10 +154,9 @@ impl<'a> World<'a> {
             checkpoints: BTreeMap::new(),
             parcels: Vec::new(),
             batches: 0,
-            unacked: BTreeMap::new(),
+            unacked: BTreeSet::new(),
             releases,
             released: BTreeMap::new(),
-            by_results,
             loss,
         };
         world.tally.schedules += 1;
@@ -271,35 +258,8 @@ impl<'a> World<'a> {
         let stays = self.dice.chance(10);
         let parcel =
             if stays { self.parcels[index].clone() } else { self.parcels.swap_remove(index) };
-        self.deliver(&parcel);
-    }
-
-    fn deliver(&mut self, parcel: &Parcel) {
-        match parcel.to {
-            Way::Results => {
-                self.acknowledge(parcel.batch);
-                for store in 0..self.stores.len() {
-                    self.parcels.push(Parcel { to: Way::FromResults(store), ..parcel.clone() });
-                }
-            }
-            Way::FromResults(store) => self.stores[store].put(&parcel.rows, self.broken),
-            Way::Store(store) => {
-                self.stores[store].put(&parcel.rows, self.broken);
-                self.acknowledge(parcel.batch + store as u64);
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, receipt: u64) {
-        let batch = receipt - receipt % 2;
-        if let Some(waits) = self.unacked.get_mut(&batch) {
-            // A store that has it twice is still one store.
-            *waits &= !(1 << (receipt % 2));
-            let enough = self.broken == Some(Broken::OneStoreIsEnough);
-            if *waits == 0 || enough {
-                self.unacked.remove(&batch);
-            }
-        }
+        self.stores[parcel.store].put(&parcel.rows, self.broken);
+        self.unacked.remove(&parcel.batch);
     }
 
     /// Everybody is heard at last: the market is over, all nodes are up and see each other.
@@ -399,7 +359,7 @@ impl<'a> World<'a> {
     fn count_copies(&mut self) {
         let folds = |partition| {
             let all = self.nodes.iter().flat_map(|node| &node.folds);
-            all.filter(|fold| fold.partition == partition).count()
+            all.filter(|fold| fold.partition == partition && fold.store == 0).count()
         };
         let twice = (0..self.shards.partitions).any(|partition| folds(partition) > 1);
         self.tally.two_at_once += u64::from(twice);

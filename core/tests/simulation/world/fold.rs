@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use crate::rules::Broken;
 
-use super::{LOST, Message, Parcel, RULE, TOPICS, Way, World};
+use super::{LOST, Message, Parcel, RULE, TOPICS, World};
 
-/// A copy of the state of a partition.
+/// A copy of the state of a partition, for one store.
 pub(super) struct Fold {
     pub(super) partition: u32,
+    pub(super) store: usize,
     /// Whether its node still believes that it owns the partition.
     pub(super) owned: bool,
     aggregate: Aggregate,
@@ -22,8 +23,8 @@ pub(super) struct Fold {
 
 impl World<'_> {
     /// A new copy, from whatever checkpoint there is.
-    pub(super) fn open(&mut self, partition: u32) -> Fold {
-        let saved = self.checkpoints.get(&partition);
+    pub(super) fn open(&mut self, partition: u32, store: usize) -> Fold {
+        let saved = self.checkpoints.get(&(partition, self.checkpoint_of(store)));
         self.tally.restores += u64::from(saved.is_some());
         let position = |topic| {
             let positions = saved.map(|it| it.positions.as_slice()).unwrap_or_default();
@@ -31,6 +32,7 @@ impl World<'_> {
         };
         Fold {
             partition,
+            store,
             owned: true,
             positions: TOPICS.map(position),
             aggregate: match saved {
@@ -94,16 +96,11 @@ impl World<'_> {
             return;
         }
         let rows = Rc::new(fold.aggregate.take_rows(scope));
-        let batch = self.batches;
-        // Even numbers: a batch and a store make a receipt.
-        self.batches += 2;
+        let (batch, store) = (self.batches, fold.store);
+        self.batches += 1;
         fold.sent.push(batch);
-        let ways: &[Way] =
-            if self.by_results { &[Way::Results] } else { &[Way::Store(0), Way::Store(1)] };
-        self.unacked.insert(batch, (1 << ways.len()) - 1);
-        for to in ways {
-            self.parcels.push(Parcel { batch, sender: node, to: *to, rows: rows.clone() });
-        }
+        self.unacked.insert(batch);
+        self.parcels.push(Parcel { batch, sender: node, store, rows });
     }
 
     pub(super) fn checkpoint_some(&mut self, node: usize) {
@@ -137,18 +134,36 @@ impl World<'_> {
         }
         let fold = &mut self.nodes[node].folds[fold];
         let Some((checkpoint, needs)) = fold.candidate.take() else { return };
-        if waits && needs.iter().any(|batch| self.unacked.contains_key(batch)) {
+        if waits && needs.iter().any(|batch| self.unacked.contains(batch)) {
             fold.candidate = Some((checkpoint, needs));
             return;
         }
-        fold.sent.retain(|batch| self.unacked.contains_key(batch));
+        fold.sent.retain(|batch| self.unacked.contains(batch));
         self.tally.checkpoints += 1;
-        for (topic, position) in checkpoint.positions.iter().filter(|_| self.releases) {
-            let released = self.released.entry((*topic, fold.partition)).or_default();
-            *released = (*position).max(*released);
-        }
         // Whoever saves last, however old what it knows: a zombie may go back.
-        self.checkpoints.insert(fold.partition, checkpoint);
+        let (partition, store) = (fold.partition, fold.store);
+        self.checkpoints.insert((partition, self.checkpoint_of(store)), checkpoint);
+        if self.releases {
+            self.release(partition);
+        }
+    }
+
+    /// Under which store's name a checkpoint is kept.
+    fn checkpoint_of(&self, store: usize) -> usize {
+        if self.broken == Some(Broken::StoresShareCheckpoints) { 0 } else { store }
+    }
+
+    /// The log forgets what lies before the checkpoints of all stores.
+    fn release(&mut self, partition: u32) {
+        for topic in TOPICS {
+            let position = |store| {
+                let saved: &Checkpoint = self.checkpoints.get(&(partition, store))?;
+                saved.positions.iter().find(|it| it.0 == topic).map(|it| it.1)
+            };
+            let lowest = (0..self.stores.len()).map(position).min().flatten();
+            let released = self.released.entry((topic, partition)).or_default();
+            *released = lowest.unwrap_or(0).max(*released);
+        }
     }
 
     /// A backfill asks for a hole that it sees, or for what is newest.

@@ -10,7 +10,7 @@ use crate::market::Happening;
 use crate::rules::Broken;
 
 use super::fold::Fold;
-use super::{Message, Way, World};
+use super::{Message, World};
 
 pub(super) struct Node {
     name: String,
@@ -189,10 +189,12 @@ impl World<'_> {
             }
         }
         for partition in share.partitions {
-            let folds = &self.nodes[node].folds;
-            if !folds.iter().any(|it| it.owned && it.partition == partition) {
-                let fold = self.open(partition);
-                self.nodes[node].folds.push(fold);
+            for store in 0..self.stores.len() {
+                let is_it = |it: &Fold| it.owned && (it.partition, it.store) == (partition, store);
+                if !self.nodes[node].folds.iter().any(is_it) {
+                    let fold = self.open(partition, store);
+                    self.nodes[node].folds.push(fold);
+                }
             }
         }
     }
@@ -213,9 +215,7 @@ impl World<'_> {
         dead.answers.clear();
         dead.folds.clear();
         let dice = &mut self.dice;
-        self.parcels.retain(|it| {
-            it.sender != node || matches!(it.to, Way::FromResults(_)) || dice.chance(50)
-        });
+        self.parcels.retain(|it| it.sender != node || dice.chance(50));
     }
 
     pub(super) fn start(&mut self, node: usize) {
