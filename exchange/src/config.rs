@@ -96,6 +96,9 @@ pub struct SeededConfig {
     /// When the market began, ms UTC, a whole minute; before it there is nothing. `None`: 15 minutes
     /// ago.
     pub epoch_ms: Option<i64>,
+    /// Whether every second is as busy as any other: the rate is then exact second by second. If
+    /// not, there are bursts and quiet minutes, and it is exact by the hour.
+    pub steady: bool,
 }
 
 /// Why an exchange did not start.

@@ -17,11 +17,32 @@ use tracing_subscriber::EnvFilter;
 const BAD_INPUT: u8 = 2;
 
 /// What shapes a seeded market, and makes no sense with a tape.
-const SEEDED: [&str; 4] = ["seed", "symbols", "rate", "epoch_ms"];
+const SEEDED: [&str; 5] = ["seed", "symbols", "rate", "steady", "epoch_ms"];
 
-/// A simulated Binance: streams and REST on one port, from a recorded tape or a seeded market.
+const EXAMPLES: &str = "\
+Faults, on one line: drop, duplicate, reorder, malformed, rest_error, rest_timeout, rest_429, rest_418
+are shares (0.001); disconnect, stall, stall_for, delay, jitter, rest_delay, rest_timeout_after are
+times (250ms, 30s, 5m); reorder_window, rest_retry_after_s and seed are numbers.
+
+Beside /ws, /stream and /api/v3 there are, on the same port:
+  /query                                  Alpha Vantage: TIME_SERIES_DAILY, GLOBAL_QUOTE
+  /truth/status|trades|candles|alerts     what really happened, page by page
+  /control/faults                         GET, POST (the same line), DELETE
+  /control/disconnect|stall|refuse|shutdown   POST, ?for=30s
+  /control/alpha-vantage                  GET, POST, DELETE
+
+Examples:
+  fts-exchange --seed 1 --symbols 50 --rate 5000 --limits
+  fts-exchange --tape day.gz --speed 20
+  fts-exchange --faults disconnect=30s,drop=0.001,duplicate=0.001,reorder=0.001,seed=7
+  curl -X POST localhost:9443/control/faults -d 'delay=20ms,jitter=5ms'
+  curl 'localhost:9443/truth/candles?symbol=BTCUSDT&interval=1m'
+  curl 'localhost:9443/query?function=TIME_SERIES_DAILY&symbol=TSLA&apikey=any'";
+
+/// A simulated Binance: streams and REST on one port, from a recorded tape or a seeded market; and
+/// Alpha Vantage's daily prices.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Arguments {
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9443")]
@@ -45,6 +66,10 @@ struct Arguments {
     /// Its messages a second over all symbols: trades, book tickers and tickers [500].
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
+    /// Every second is as busy as any other: the rate is exact at all times. Without it there are
+    /// bursts and quiet minutes, and the rate is exact by the hour.
+    #[arg(long)]
+    steady: bool,
     /// When it began, ms UTC, a whole minute; nothing is older [15 minutes ago].
     #[arg(long, value_name = "MS")]
     epoch_ms: Option<i64>,
@@ -55,7 +80,7 @@ struct Arguments {
     /// attempts in 5 minutes from an address (else 429), 5 messages a second (else closed with 1008).
     #[arg(long)]
     limits: bool,
-    /// What goes wrong on purpose, seeded: `disconnect=30s,drop=0.001,duplicate=0.001,…` (see below).
+    /// What goes wrong on purpose, seeded: `disconnect=30s,drop=0.001,duplicate=0.001,…` (the list is below).
     #[arg(long, value_name = "LIST", default_value = "")]
     faults: Faults,
     /// Stop the clock of the simulated Alpha Vantage at this day's evening, or at this time of New
@@ -128,6 +153,7 @@ impl Arguments {
                 symbols: symbols(self.symbols.as_deref().unwrap_or("10")),
                 rate: self.rate.unwrap_or(500.0),
                 epoch_ms: self.epoch_ms,
+                steady: self.steady,
             })
         } else {
             Source::Tape(TapeConfig {

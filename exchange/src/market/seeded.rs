@@ -65,7 +65,7 @@ impl Seeded {
         }
         let mut seen = HashSet::new();
         let mut lines = Vec::with_capacity(count);
-        for (name, rate) in config.symbols.iter().zip(rates(config.rate, count)) {
+        for (name, rate) in config.symbols.iter().zip(rates(config.rate, count, config.steady)) {
             let refuse = |reason| StartError::Symbol { name: name.clone(), reason };
             if !seen.insert(name) {
                 return Err(refuse("it is given twice: leave one out".to_owned()));
@@ -74,7 +74,7 @@ impl Seeded {
             let seed = name
                 .bytes()
                 .fold(noise::hash(config.seed, 0), |seed, byte| noise::hash(seed, u64::from(byte)));
-            lines.push(Line::new(seed, listing, rate, epoch));
+            lines.push(Line::new(seed, listing, rate, config.steady, epoch));
         }
         let market = Self {
             symbols: lines.iter().map(|line| line.listing.symbol.clone()).collect(),
@@ -176,17 +176,18 @@ impl Seeded {
 
 /// Trades and book updates a second of each symbol: shares fall off as 1/rank (a little flatter at
 /// the top), and the tickers, at most one a second for a symbol that moves, count in.
-fn rates(total: f64, symbols: usize) -> Vec<f64> {
+fn rates(total: f64, symbols: usize, steady: bool) -> Vec<f64> {
+    let tickers = |rate: f64| match steady {
+        true => (rate * plan::UPDATES_SHARE).min(1.0),
+        false => rate / (rate + 1.0),
+    };
     let shares: Vec<f64> = (0..symbols).map(|rank| 1.0 / (rank as f64 + 1.5)).collect();
     let sum: f64 = shares.iter().sum();
     let (mut low, mut high) = (0.0, total);
     for _ in 0..60 {
         let middle = (low + high) / 2.0;
-        let messages: f64 = shares
-            .iter()
-            .map(|share| middle * share / sum)
-            .map(|rate| rate + rate / (rate + 1.0))
-            .sum();
+        let messages: f64 =
+            shares.iter().map(|share| middle * share / sum).map(|rate| rate + tickers(rate)).sum();
         if messages < total { low = middle } else { high = middle }
     }
     shares.iter().map(|share| low * share / sum).collect()

@@ -54,6 +54,10 @@ fn bad_input_is_refused_with_advice() {
     check_refused(&["--symbols", "0"], "between 1 and 5000");
     check_refused(&["--rate", "0"], "positive number of messages");
     check_refused(&["--epoch-ms", "17"], "a whole minute");
+    check_refused(&["--faults", "drop=2"], "between 0 and 1");
+    check_refused(&["--faults", "disconnect=often"], "give a time such as 250ms");
+    check_refused(&["--av-today", "tomorrow"], "give a day such as 2026-05-15");
+    check_refused(&["--tape", &good, "--steady"], "cannot be used with");
 }
 
 #[test]
@@ -61,6 +65,8 @@ fn it_says_where_it_listens_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     let tape = write_tape(folder.path(), "a.gz", &[&trade_line(1, 0)]);
     check_run(&["--seed", "5", "--symbols", "3"], "");
+    let all = ["--limits", "--steady", "--faults", "drop=0.1", "--av-today", "2026-05-15"];
+    check_run(&all, "");
     let played = ["--start", "now", "--speed", "max", "--tape", tape.to_str().unwrap()];
     check_run(&played, "the tape has ended: 1 frames were played\n");
 }

@@ -9,6 +9,7 @@ mod faults;
 mod life;
 mod limits;
 mod rest;
+mod scale;
 mod seeded;
 mod support;
 mod tape;

@@ -16,6 +16,8 @@ const SECONDS_PER_HOUR: u64 = MINUTES_PER_HOUR * SECONDS_PER_MINUTE;
 
 /// Messages (trades and book updates) for ten aggregate trades.
 const MESSAGES_PER_TEN_AGGS: u64 = TRADES_PER_TEN_AGGS + 10 * UPDATES_PER_AGG;
+/// Book updates for each message.
+pub(crate) const UPDATES_SHARE: f64 = (10 * UPDATES_PER_AGG) as f64 / MESSAGES_PER_TEN_AGGS as f64;
 
 /// How busy a symbol is, and when.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,8 @@ pub(crate) struct Activity {
     pub(crate) aggs_per_hour: u64,
     /// Trades an hour beyond one for each aggregate trade.
     extras_per_hour: u64,
+    /// Whether every second is as busy as any other.
+    steady: bool,
 }
 
 /// Numbers since the epoch, up to the beginning of some second.
@@ -66,12 +70,12 @@ impl Minute {
 
 impl Activity {
     /// An activity of about so many trades and book updates a second.
-    pub(crate) fn new(seed: u64, path: Path, messages_per_second: f64) -> Self {
+    pub(crate) fn new(seed: u64, path: Path, messages_per_second: f64, steady: bool) -> Self {
         let per_hour = messages_per_second * SECONDS_PER_HOUR as f64;
         let aggs_per_hour =
             (per_hour * 10.0 / MESSAGES_PER_TEN_AGGS as f64).round().max(1.0) as u64;
         let trades = (aggs_per_hour * TRADES_PER_TEN_AGGS).div_euclid(10);
-        Self { seed, path, aggs_per_hour, extras_per_hour: trades - aggs_per_hour }
+        Self { seed, path, aggs_per_hour, extras_per_hour: trades - aggs_per_hour, steady }
     }
 
     /// Trades an hour.
@@ -144,6 +148,9 @@ impl Activity {
     }
 
     fn minute_weight(&self, minute: u64) -> u64 {
+        if self.steady {
+            return 1;
+        }
         let tide = smooth(hash(self.seed, 1), minute, 25);
         let chance = hash(hash(self.seed, 2), minute);
         let lively = if chance.is_multiple_of(20) { 900 } else { 0 };
@@ -152,6 +159,9 @@ impl Activity {
 
     /// Most seconds are quiet; some are ten to twenty times as busy.
     fn second_weight(&self, second: u64) -> u64 {
+        if self.steady {
+            return 1;
+        }
         let chance = hash(hash(self.seed, 3), second);
         let usual = 30 + (chance >> 8) % 140;
         if self.path.is_moving(second) {
@@ -169,7 +179,7 @@ mod tests {
     use super::*;
 
     fn activity(rate: f64) -> Activity {
-        Activity::new(5, Path::new(6, 1.0), rate)
+        Activity::new(5, Path::new(6, 1.0), rate, false)
     }
 
     #[test]
@@ -207,6 +217,19 @@ mod tests {
             let plan = activity.minute_of_agg(index);
             let (before, after) = plan.second(plan.find(|counts| counts.aggs, index));
             assert!((before.aggs..after.aggs).contains(&index), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_steady_second_is_as_any_other() {
+        let activity = Activity::new(5, Path::new(6, 1.0), 100.0, true);
+        for minute in 0..61 {
+            let plan = activity.minute(minute);
+            for second in 0..SECONDS_PER_MINUTE {
+                let (before, after) = plan.second(second);
+                let messages = after.updates - before.updates + after.trades - before.trades;
+                assert!((97..=103).contains(&messages), "{messages}");
+            }
         }
     }
 

@@ -38,10 +38,10 @@ pub(crate) struct Take {
 }
 
 impl Line {
-    pub(crate) fn new(seed: u64, listing: Listing, rate: f64, epoch: i64) -> Self {
+    pub(crate) fn new(seed: u64, listing: Listing, rate: f64, steady: bool, epoch: i64) -> Self {
         let path = Path::new(hash(seed, 1), f64::from(listing.volatility) / 10.0);
         Self {
-            activity: Activity::new(hash(seed, 2), path, rate),
+            activity: Activity::new(hash(seed, 2), path, rate, steady),
             path,
             seed: hash(seed, 3),
             trade_base: TRADE_ID_BASE + hash(seed, 4) % 100_000_000,

@@ -16,7 +16,7 @@ fn clock(age: Duration) -> Arc<ManualClock> {
 
 fn market(seed: u64, rate: f64, clock: Arc<ManualClock>) -> Seeded {
     let symbols = ["BTCUSDT", "ETHUSDT", "SHIBUSDT", "ETHBTC"].map(str::to_owned).to_vec();
-    let config = SeededConfig { seed, symbols, rate, epoch_ms: Some(EPOCH) };
+    let config = SeededConfig { seed, symbols, rate, epoch_ms: Some(EPOCH), steady: false };
     Seeded::new(&config, clock).unwrap()
 }
 
@@ -204,7 +204,7 @@ fn nothing_is_older_than_the_epoch() {
 #[test]
 fn rates_add_up_to_what_was_asked_for() {
     for (total, symbols) in [(500.0, 10), (20_000.0, 500), (500.0, 500)] {
-        let shares = rates(total, symbols);
+        let shares = rates(total, symbols, false);
         let messages: f64 = shares.iter().map(|rate| rate + rate / (rate + 1.0)).sum();
         assert!((messages / total - 1.0).abs() < 0.01, "{messages} of {total}");
         assert!(shares.windows(2).all(|pair| pair[0] > pair[1]));
