@@ -50,8 +50,11 @@ impl Config {
 pub enum Source {
     /// A recording.
     Tape(TapeConfig),
-    /// A market made up from a seed.
+    /// A market made up from a seed, with bursts and quiet minutes: its rate is exact by the hour.
     Seeded(SeededConfig),
+    /// A market made up from a seed in which every second is as busy as any other: its rate is
+    /// exact at all times.
+    Steady(SeededConfig),
 }
 
 /// A recording and how to play it.
@@ -96,9 +99,6 @@ pub struct SeededConfig {
     /// When the market began, ms UTC, a whole minute; before it there is nothing. `None`: 15 minutes
     /// ago.
     pub epoch_ms: Option<i64>,
-    /// Whether every second is as busy as any other: the rate is then exact second by second. If
-    /// not, there are bursts and quiet minutes, and it is exact by the hour.
-    pub steady: bool,
 }
 
 /// Why an exchange did not start.

@@ -161,7 +161,8 @@ async fn prepare(
 ) -> Result<Prepared, StartError> {
     match source {
         Source::Tape(config) => prepare_tape(config, ended).await,
-        Source::Seeded(config) => prepare_seeded(config, clock).await,
+        Source::Seeded(config) => prepare_seeded(config, false, clock).await,
+        Source::Steady(config) => prepare_seeded(config, true, clock).await,
     }
 }
 
@@ -191,10 +192,11 @@ async fn prepare_tape(
 
 async fn prepare_seeded(
     config: config::SeededConfig,
+    steady: bool,
     clock: &Arc<dyn Clock>,
 ) -> Result<Prepared, StartError> {
     let for_market = Arc::clone(clock);
-    let market = run_blocking(move || Seeded::new(&config, for_market)).await?;
+    let market = run_blocking(move || Seeded::new(&config, steady, for_market)).await?;
     let market = Arc::new(market);
     let names = streams::names(market.symbols().iter().map(|symbol| symbol.name.as_str()));
     let hub = Arc::new(Hub::new(names));

@@ -148,13 +148,16 @@ async fn announce_end(exchange: &Exchange) {
 impl Arguments {
     fn config(self) -> Config {
         let source = if self.tape.is_empty() {
-            Source::Seeded(SeededConfig {
+            let market = SeededConfig {
                 seed: self.seed.unwrap_or(1),
                 symbols: symbols(self.symbols.as_deref().unwrap_or("10")),
                 rate: self.rate.unwrap_or(500.0),
                 epoch_ms: self.epoch_ms,
-                steady: self.steady,
-            })
+            };
+            match self.steady {
+                true => Source::Steady(market),
+                false => Source::Seeded(market),
+            }
         } else {
             Source::Tape(TapeConfig {
                 files: self.tape,

@@ -64,7 +64,6 @@ async fn receive() -> anyhow::Result<Vec<Append>> {
         symbols: names,
         rate: RATE,
         epoch_ms: None,
-        steady: true,
     })))
     .await?;
     let url = format!("ws://{}", exchange.addr());

@@ -44,7 +44,6 @@ pub(crate) async fn demo(mut config: NodeConfig, data_dir: Option<PathBuf>) -> a
         symbols: symbols.clone(),
         rate: RATE,
         epoch_ms: known.as_ref().map(|it| it.epoch_ms),
-        steady: false,
     })))
     .await?;
     if let (None, Some(epoch_ms)) = (&known, exchange.epoch_ms()) {

@@ -47,7 +47,11 @@ impl std::fmt::Debug for Seeded {
 }
 
 impl Seeded {
-    pub(crate) fn new(config: &SeededConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        config: &SeededConfig,
+        steady: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let bad = |key, value: String, reason| Err(StartError::Value { key, value, reason });
         let count = config.symbols.len();
         if !(1..=SYMBOLS_MAX).contains(&count) {
@@ -65,7 +69,7 @@ impl Seeded {
         }
         let mut seen = HashSet::new();
         let mut lines = Vec::with_capacity(count);
-        for (name, rate) in config.symbols.iter().zip(rates(config.rate, count, config.steady)) {
+        for (name, rate) in config.symbols.iter().zip(rates(config.rate, count, steady)) {
             let refuse = |reason| StartError::Symbol { name: name.clone(), reason };
             if !seen.insert(name) {
                 return Err(refuse("it is given twice: leave one out".to_owned()));
@@ -74,7 +78,7 @@ impl Seeded {
             let seed = name
                 .bytes()
                 .fold(noise::hash(config.seed, 0), |seed, byte| noise::hash(seed, u64::from(byte)));
-            lines.push(Line::new(seed, listing, rate, config.steady, epoch));
+            lines.push(Line::new(seed, listing, rate, steady, epoch));
         }
         let market = Self {
             symbols: lines.iter().map(|line| line.listing.symbol.clone()).collect(),

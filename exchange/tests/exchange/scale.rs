@@ -12,12 +12,11 @@ const NAMES_PER_REQUEST: usize = 200;
 #[tokio::test(flavor = "multi_thread")]
 async fn two_feeds_of_two_thousand_symbols_come_up_within_the_limits() {
     let symbols = realistic_symbols(SYMBOLS);
-    let source = Source::Seeded(SeededConfig {
+    let source = Source::Steady(SeededConfig {
         seed: 1,
         symbols: symbols.clone(),
         rate: 4_000.0,
         epoch_ms: None,
-        steady: true,
     });
     let connections = Some(ConnectionLimits::default());
     let exchange = Exchange::start(Config { connections, ..Config::new(source) }).await.unwrap();

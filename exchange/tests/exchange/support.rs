@@ -38,8 +38,7 @@ pub(crate) fn tape(files: Vec<PathBuf>, speed: Speed, start: Start) -> Config {
 
 pub(crate) fn seeded(seed: u64, symbols: &[&str], rate: f64) -> Config {
     let symbols = symbols.iter().map(|name| (*name).to_owned()).collect();
-    let steady = false;
-    Config::new(Source::Seeded(SeededConfig { seed, symbols, rate, epoch_ms: None, steady }))
+    Config::new(Source::Seeded(SeededConfig { seed, symbols, rate, epoch_ms: None }))
 }
 
 /// Writes lines as a gzip file.

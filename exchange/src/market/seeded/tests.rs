@@ -16,8 +16,8 @@ fn clock(age: Duration) -> Arc<ManualClock> {
 
 fn market(seed: u64, rate: f64, clock: Arc<ManualClock>) -> Seeded {
     let symbols = ["BTCUSDT", "ETHUSDT", "SHIBUSDT", "ETHBTC"].map(str::to_owned).to_vec();
-    let config = SeededConfig { seed, symbols, rate, epoch_ms: Some(EPOCH), steady: false };
-    Seeded::new(&config, clock).unwrap()
+    let config = SeededConfig { seed, symbols, rate, epoch_ms: Some(EPOCH) };
+    Seeded::new(&config, false, clock).unwrap()
 }
 
 const AGE: Duration = Duration::from_millis(2 * 3_600_000 + 123_456);
