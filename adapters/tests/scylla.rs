@@ -1,8 +1,18 @@
 //! The Scylla store on a real server: `FTS_TEST_CASSANDRA=host:port` names a Cassandra or ScyllaDB
 //! node that asks for no login.
 
+#[path = "scylla/faults.rs"]
+mod faults;
 #[path = "scylla/keyspace.rs"]
 mod keyspace;
+#[path = "scylla/login.rs"]
+mod login;
+#[path = "scylla/rows.rs"]
+mod rows;
+#[path = "scylla/server.rs"]
+mod server;
+#[path = "scylla/tables.rs"]
+mod tables;
 
 use keyspace::keyspace;
 

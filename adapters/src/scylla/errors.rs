@@ -119,7 +119,10 @@ fn of_connection(error: &ConnectionError) -> StoreError {
             ConnectionSetupRequestErrorKind::MissingAuthentication => {
                 refused("the cluster wants a user and a password: set `username` and a password")
             }
-            other => unavailable(format!("no node accepts a connection: {other}")),
+            other => unavailable(format!(
+                "no node accepts a connection ({other}): is it still starting, is this its CQL port, \
+                 and is `tls` as it wants it?"
+            )),
         },
         ConnectionError::IoError(error) => match tls_fault(error) {
             Some(fault) => refused(fault),

@@ -23,6 +23,8 @@ use super::statements::Statements;
 
 /// How long a failed attempt answers for those that come after it: they would all wait in turn.
 const FAILED_FOR: Duration = Duration::from_secs(1);
+/// How soon a connection whose other end has vanished is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long connecting, migrating and preparing may take together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(180);
 
@@ -104,6 +106,7 @@ async fn open(config: &ScyllaConfig) -> Result<Live, StoreError> {
         .connection_timeout(Duration::from_millis(config.connect_timeout_ms))
         .hostname_resolution_timeout(Some(timeout))
         .metadata_request_clientside_timeout(timeout)
+        .tcp_keepalive_interval(KEEPALIVE)
         .keyspaces_to_fetch([config.keyspace.as_str()])
         .fetch_full_schema_metadata(false);
     if let Some(username) = &config.username {
@@ -112,7 +115,15 @@ async fn open(config: &ScyllaConfig) -> Result<Live, StoreError> {
     if config.tls {
         builder = builder.tls_context(Some(Arc::new(tls(config)?)));
     }
-    let session = builder.build().await.map_err(|error| errors::of_session(&error))?;
+    // The driver bounds neither the handshake nor the sum of its attempts.
+    let limit = timeout + 3 * Duration::from_millis(config.connect_timeout_ms);
+    let session = tokio::time::timeout(limit, builder.build()).await.map_err(|_| {
+        errors::unavailable(
+            "nodes accept connections and say nothing: does the cluster hang, and is this its CQL \
+             port?",
+        )
+    })?;
+    let session = session.map_err(|error| errors::of_session(&error))?;
     migrate::migrate(&session, config).await?;
     let statements = Statements::prepare(&session, &config.keyspace).await?;
     Ok(Live { session, statements })

@@ -115,7 +115,11 @@ impl Service for Cassandra {
         })?;
 
         let name = if self.secure { "FTS_TEST_CASSANDRA_SECURE" } else { "FTS_TEST_CASSANDRA" };
-        let mut variables = vec![(name.to_owned(), format!("127.0.0.1:{cql}"))];
+        // By its number a test finds out how to start one of its own, which it may kill.
+        let mut variables = vec![
+            (name.to_owned(), format!("127.0.0.1:{cql}")),
+            (format!("{name}_PID"), process.id().to_string()),
+        ];
         if self.secure {
             variables.push((format!("{name}_USER"), "cassandra".to_owned()));
             variables.push((format!("{name}_PASSWORD"), "cassandra".to_owned()));

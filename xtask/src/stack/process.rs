@@ -44,6 +44,11 @@ impl Process {
         Ok(Self { label: label.to_owned(), child: Some(child), log: log.to_owned() })
     }
 
+    /// Its number; 0 once it is kept.
+    pub(super) fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// What it has printed so far.
     pub(super) fn printed(&self) -> String {
         fs::read(&self.log).map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it).into())
