@@ -199,7 +199,11 @@ fn alert(written: &Written) -> anyhow::Result<AlertRule> {
 impl NodeConfig {
     /// All of it, as a cluster.toml.
     pub fn dump(&self) -> String {
-        toml::to_string_pretty(&self.written).expect("what was read from TOML can be written")
+        let mut written = self.written.clone();
+        for password in written.stores.iter_mut().filter_map(|it| it.get_mut("password")) {
+            *password = "(hidden)".into();
+        }
+        toml::to_string_pretty(&written).expect("what was read from TOML can be written")
     }
 
     /// For the log.
@@ -285,6 +289,13 @@ mod tests {
         let table: toml::Table = FILE.parse().unwrap();
         let dumped: toml::Table = defaults.parse().unwrap();
         assert_eq!(table, dumped, "cluster.toml lists every key");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let file = "[[stores]]\nkind = \"scylla\"\nnodes = [\"a:1\"]\nusername = \"u\"\npassword = \"hunter2\"";
+        let dump = load_with(file, &[]).unwrap().dump();
+        assert!(dump.contains("(hidden)") && !dump.contains("hunter2"), "{dump}");
     }
 
     #[test]

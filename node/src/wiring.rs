@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
 use fts_adapters::binance::{BinanceFeed, BinanceHistory};
 use fts_adapters::journal::Journal;
+use fts_adapters::scylla::ScyllaStore;
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
 use fts_core::port::log::Log;
 use fts_core::port::store::Store;
@@ -44,6 +45,19 @@ fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Result<StorePo
         StoreConfig::Sqlite(section) => {
             let path = section.path.clone().unwrap_or_else(|| config.data_dir.join("fts.sqlite"));
             Arc::new(SqliteStore::open(SqliteConfig { path })?)
+        }
+        StoreConfig::Scylla(section) => {
+            let mut section = section.as_ref().clone();
+            section.retention = entry.retention.iter().copied().collect();
+            let store = Arc::new(ScyllaStore::new(section)?);
+            // What is wrong with login or tables is said before the first row is.
+            let (opened, name) = (Arc::clone(&store), entry.name.clone());
+            tokio::spawn(async move {
+                if let Err(error) = opened.connect().await {
+                    tracing::warn!(store = name, %error, "not connected; trying again");
+                }
+            });
+            store
         }
     };
     Ok(StorePort {

@@ -89,7 +89,7 @@ pub(super) fn unavailable(message: impl ToString) -> StoreError {
 
 /// Somebody has to do something.
 pub(super) fn refused(message: impl ToString) -> StoreError {
-    StoreError::Unavailable(shortened(message))
+    StoreError::Refused(shortened(message))
 }
 
 fn shortened(message: impl ToString) -> String {

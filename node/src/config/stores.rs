@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
+use fts_adapters::scylla::ScyllaConfig;
 use fts_core::row::Table;
 use serde::Deserialize;
 use toml::Value;
@@ -28,16 +29,23 @@ pub(crate) struct StoreEntry {
 pub(crate) enum StoreConfig {
     /// `kind = "sqlite"`
     Sqlite(Sqlite),
+    /// `kind = "scylla"`
+    Scylla(Box<ScyllaConfig>),
 }
 
 /// The kinds there are.
-const KINDS: [&str; 1] = ["sqlite"];
+const KINDS: [&str; 2] = ["sqlite", "scylla"];
 
 impl StoreConfig {
     /// The section of `kind`, from what is left of it.
     fn read(kind: &str, section: toml::Table) -> anyhow::Result<Self> {
         match kind {
             "sqlite" => Ok(Self::Sqlite(section.try_into()?)),
+            "scylla" => {
+                let config: ScyllaConfig = section.try_into()?;
+                config.check()?;
+                Ok(Self::Scylla(Box::new(config)))
+            }
             other => bail!("`kind` is \"{other}\": write one of {}", KINDS.join(", ")),
         }
     }
@@ -70,8 +78,9 @@ pub(super) fn check(
     }
     let paths: Vec<_> = entries
         .iter()
-        .map(|it| match &it.config {
-            StoreConfig::Sqlite(it) => it.path.as_ref(),
+        .filter_map(|it| match &it.config {
+            StoreConfig::Sqlite(it) => Some(it.path.as_ref()),
+            StoreConfig::Scylla(_) => None,
         })
         .collect();
     for (index, path) in paths.iter().enumerate() {
@@ -177,6 +186,19 @@ mod tests {
         assert_eq!(all.retention, [(Table::Trades, 5), (Table::Candles, 7)]);
         assert_eq!(small.tables, [Table::Candles, Table::Alerts]);
         assert_eq!(small.retention, [(Table::Candles, 60_000)]);
+    }
+
+    #[test]
+    fn a_scylla_store_has_its_own_keys() {
+        let scylla = "[[stores]]\nkind = \"scylla\"\n";
+        let stores = read(&format!("{scylla}nodes = [\"a:9042\"]\nconsistency = \"quorum\""));
+        let stores = stores.unwrap();
+        let StoreConfig::Scylla(config) = &stores[0].config else { panic!("{stores:?}") };
+        assert_eq!(config.keyspace, "binance_stream");
+        refused(scylla, &["number 1", "`nodes`", "host:port"]);
+        refused(&format!("{scylla}nodes = [\"a:1\"]\npath = \"x\""), &["number 1", "path"]);
+        let user = format!("{scylla}nodes = [\"a:1\"]\nusername = \"fts\"");
+        refused(&user, &["number 1", "`password_file`"]);
     }
 
     #[test]
