@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,29 +40,40 @@ fn measure(nodes: usize, symbols: usize, even: bool) -> Result<(), fts_core::mar
     let before = Placement::compute(&members, &shards);
     let took = started.elapsed();
     let weights: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
+    let homes = owners(&before, &shards);
+    let mut loads: BTreeMap<_, u64> = BTreeMap::new();
+    for owner in homes.iter().flatten() {
+        *loads.entry(owner.clone()).or_default() += 1;
+    }
     let fullness = |member: &Member| {
-        let load = before.share(&member.name).feeds.iter().map(Vec::len).sum::<usize>();
+        let load = loads.get(&Some(member.name.clone())).copied().unwrap_or(0);
         let mean = 2.0 * shards.symbols.len() as f64 * f64::from(member.weight) / weights as f64;
         load as f64 / mean
     };
-    // A look at each node's share costs as much as the whole: not at all of them.
-    let fullest = members.iter().step_by(nodes.div_ceil(100)).map(fullness).fold(0.0, f64::max);
+    let fullest = members.iter().map(fullness).fold(0.0, f64::max);
+    let mut joined = members.clone();
+    joined.push(Member { name: "late".into(), weight: 100, live: true });
+    let joined = owners(&Placement::compute(&joined, &shards), &shards);
+    let differs = |other: &[[Option<Arc<str>>; 2]]| {
+        homes.iter().flatten().zip(other.iter().flatten()).filter(|(old, new)| old != new).count()
+    };
+    let late: Option<Arc<str>> = Some("late".into());
+    let gained = joined.iter().flatten().filter(|owner| **owner == late).count();
+    let join_moves = differs(&joined);
     let Some(victim) = members.first_mut() else { return Ok(()) };
     victim.live = false;
     let dead = victim.name.clone();
     let started = Instant::now();
     let after = Placement::compute(&members, &shards);
     let after_death = started.elapsed();
-    let (mut moved, mut needlessly) = (0, 0);
-    for (old, new) in
-        owners(&before, &shards).iter().flatten().zip(owners(&after, &shards).iter().flatten())
-    {
-        moved += u64::from(old != new);
-        needlessly += u64::from(old != new && old.as_ref() != Some(&dead));
-    }
+    let after = owners(&after, &shards);
+    let moved = differs(&after);
+    let pairs = homes.iter().flatten().zip(after.iter().flatten());
+    let needlessly = pairs.filter(|(old, new)| old != new && old.as_ref() != Some(&dead)).count();
     println!(
         "{nodes:>5} nodes of {} weight × {:>6} symbols × 2: {:>4} ms, {:>4} ms with one dead; \
-         fullest {fullest:.3} × mean; a death moves {moved}, of others {needlessly}",
+         fullest {fullest:.3} × mean; a death moves {moved}, of others {needlessly}; \
+         a join moves {join_moves}, {gained} of them to the newcomer",
         if even { "equal" } else { "mixed" },
         shards.symbols.len(),
         took.as_millis(),
