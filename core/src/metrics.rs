@@ -95,6 +95,19 @@ pub const BATCH_FAILED_SYMBOLS: &str = "fts_batch_failed_symbols";
 /// When the last batch ended, seconds since the epoch.
 pub const BATCH_LAST_RUN_SECONDS: &str = "fts_batch_last_run_seconds";
 
+/// Links to other nodes that are up.
+pub const LINKS: &str = "fts_links";
+/// Connections between nodes that became no link, by `end` and `reason`.
+pub const LINK_REFUSED_TOTAL: &str = "fts_link_refused_total";
+/// Links that ended.
+pub const LINK_CUTS_TOTAL: &str = "fts_link_cuts_total";
+/// Bytes between nodes, before TLS, by `direction`.
+pub const LINK_BYTES_TOTAL: &str = "fts_link_bytes_total";
+/// Calls to other nodes that were not answered, by `reason`.
+pub const CALLS_FAILED_TOTAL: &str = "fts_calls_failed_total";
+/// Calls of other nodes that were turned away, by `reason`.
+pub const CALLS_REFUSED_TOTAL: &str = "fts_calls_refused_total";
+
 /// Records made durable in the log.
 pub const LOG_APPENDED_RECORDS_TOTAL: &str = "fts_log_appended_records_total";
 /// Bytes written to the log.
@@ -213,6 +226,29 @@ pub const ALL: &[Metric] = &[
         MISSING_TRADES,
         Unit::Count,
         "trade ids known to be missing and not yet filled, by `partition`",
+    ),
+    gauge(LINKS, Unit::Count, "links to other nodes that are up"),
+    counter(
+        LINK_REFUSED_TOTAL,
+        Unit::Count,
+        "connections between nodes that became no link, by `end` (accepted, dialled) and `reason` \
+         (busy, late, connect, tls, version, name, closed)",
+    ),
+    counter(LINK_CUTS_TOTAL, Unit::Count, "links that ended"),
+    counter(
+        LINK_BYTES_TOTAL,
+        Unit::Bytes,
+        "bytes between nodes before TLS, by `direction` (sent, received)",
+    ),
+    counter(
+        CALLS_FAILED_TOTAL,
+        Unit::Count,
+        "calls to other nodes that were not answered, by `reason` (down, cut, late, large)",
+    ),
+    counter(
+        CALLS_REFUSED_TOTAL,
+        Unit::Count,
+        "calls of other nodes that were turned away, by `reason` (busy, malformed)",
     ),
     counter(ACTOR_RESTARTS_TOTAL, Unit::Count, "actors started anew after a failure, by `actor`"),
     counter(BINANCE_CONNECTS_TOTAL, Unit::Count, "stream connections opened"),

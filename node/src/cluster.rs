@@ -2,13 +2,19 @@
 //!
 //! Nothing here decides about data. A wrong view of the cluster costs double work, never a wrong row.
 
+pub mod calls;
 pub mod controller;
+pub mod gateway;
 pub mod gossip;
-#[cfg_attr(not(test), expect(dead_code, reason = "links are what it guards"))]
 mod guard;
+mod handshake;
 pub mod key;
+pub mod links;
 pub mod registry;
+pub mod remote_log;
+pub mod remote_store;
 mod seal;
+mod serve;
 pub mod settings;
 pub mod symbols;
 pub mod tls;

@@ -6,5 +6,6 @@
 pub mod checkpoint;
 pub mod control;
 pub mod daily;
+pub mod gateway;
 pub mod rows;
 pub mod transaction;

@@ -1,12 +1,19 @@
-//! A byte stream that notices when its other end is gone.
+//! One byte stream between two nodes: two lanes, and the end of both when the peer is gone.
 //!
-//! ractor_cluster never notices a peer that is stopped or cut off, and then queues without bound. So each
-//! of its streams runs through here: a heartbeat when there is nothing to send, a deadline on what
-//! is to be received and on what is to be sent, and a switch that ends both ways at once.
+//! ractor_cluster never notices a peer that is stopped or cut off, and then queues without bound. So all
+//! that nodes say to one another runs through here: a heartbeat when there is nothing to send, a deadline
+//! on what is to be received and on what is to be sent, and a switch that ends everything at once. The
+//! lanes share a connection, and live and die together: messages of actors never wait behind more than a
+//! chunk of bulk data.
+//!
+//! ```text
+//! lane 1 | length 4, big-endian | so many bytes; none: a heartbeat
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use fts_core::metrics::LINK_BYTES_TOTAL;
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf,
@@ -18,18 +25,23 @@ pub(super) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// A peer that is silent, or takes nothing, for so long is gone.
 pub(super) const DEADLINE: Duration = Duration::from_millis(1_500);
 
+/// Short enough that a slow line moves one within the deadline.
+const CHUNK: usize = 64 * 1_024;
 const BUFFER: usize = 256 * 1_024;
-const HEAD: usize = 4;
+const HEAD: usize = 5;
 
-/// The stream to hand to ractor_cluster.
+const CONTROL: u8 = 0;
+const CALLS: u8 = 1;
+
+/// One lane: what came in to read, and what is to go out to write.
 #[derive(Debug)]
-pub(super) struct Guarded {
-    read: DuplexStream,
-    write: DuplexStream,
+pub(super) struct Lane {
+    pub(super) read: DuplexStream,
+    pub(super) write: DuplexStream,
     label: String,
 }
 
-impl ClusterBidiStream for Guarded {
+impl ClusterBidiStream for Lane {
     fn split(self: Box<Self>) -> (BoxRead, BoxWrite) {
         (Box::new(self.read), Box::new(self.write))
     }
@@ -37,6 +49,15 @@ impl ClusterBidiStream for Guarded {
     fn peer_label(&self) -> Option<String> {
         Some(self.label.clone())
     }
+}
+
+/// Both lanes. Where one is dropped, both end. What comes in must be read without delay.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    /// Messages of actors.
+    pub(super) control: Lane,
+    /// Calls and their data.
+    pub(super) calls: Lane,
 }
 
 /// Ends a guarded stream, and tells when it has ended.
@@ -55,13 +76,13 @@ impl Switch {
 }
 
 /// Guards `stream`, which must be guarded at its other end, too.
-pub(super) fn guard<S>(stream: S, label: String) -> (Guarded, Switch)
+pub(super) fn guard<S>(stream: S, label: &str) -> (Lanes, Switch)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (from_peer, to_peer) = tokio::io::split(stream);
-    let (read, in_end) = tokio::io::duplex(BUFFER);
-    let (out_end, write) = tokio::io::duplex(BUFFER);
+    let (control, control_in, control_out) = lane(label);
+    let (calls, calls_in, calls_out) = lane(label);
     let switch = Switch(Arc::new(watch::Sender::new(false)));
     let until_ended = |switch: Switch, work: futures_util::future::BoxFuture<'static, ()>| async move {
         tokio::select! {
@@ -70,54 +91,97 @@ where
         }
         switch.end();
     };
-    tokio::spawn(until_ended(switch.clone(), Box::pin(send(out_end, to_peer))));
-    tokio::spawn(until_ended(switch.clone(), Box::pin(receive(from_peer, in_end))));
-    (Guarded { read, write, label }, switch)
+    let sending = Box::pin(send(control_out, calls_out, to_peer));
+    let receiving = Box::pin(receive(from_peer, control_in, calls_in));
+    tokio::spawn(until_ended(switch.clone(), sending));
+    tokio::spawn(until_ended(switch.clone(), receiving));
+    (Lanes { control, calls }, switch)
 }
 
-/// Chunks of up to 256 KiB, each behind its length; an empty one is a heartbeat.
-async fn send<S: AsyncRead + AsyncWrite>(mut from: DuplexStream, mut to: WriteHalf<S>) {
-    let mut buffer = vec![0; HEAD + BUFFER];
+/// A lane, and the other ends of what it reads and writes.
+fn lane(label: &str) -> (Lane, DuplexStream, DuplexStream) {
+    let (read, incoming) = tokio::io::duplex(BUFFER);
+    let (outgoing, write) = tokio::io::duplex(BUFFER);
+    (Lane { read, write, label: label.to_owned() }, incoming, outgoing)
+}
+
+async fn send<S: AsyncRead + AsyncWrite>(
+    mut control: DuplexStream,
+    mut calls: DuplexStream,
+    mut to: WriteHalf<S>,
+) {
+    let sent_bytes = metrics::counter!(LINK_BYTES_TOTAL, "direction" => "sent");
+    let (mut control_chunk, mut calls_chunk) = (vec![0; HEAD + CHUNK], vec![0; HEAD + CHUNK]);
     loop {
-        let Some((_, body)) = buffer.split_at_mut_checked(HEAD) else { return };
-        let length = match tokio::time::timeout(HEARTBEAT, from.read(body)).await {
-            Err(_) => 0,
-            Ok(Ok(0) | Err(_)) => return,
-            Ok(Ok(length)) => length,
+        let (Some((_, control_body)), Some((_, calls_body))) =
+            (control_chunk.split_at_mut_checked(HEAD), calls_chunk.split_at_mut_checked(HEAD))
+        else {
+            return;
         };
-        let Ok(head) = u32::try_from(length) else { return };
-        let Some((place, _)) = buffer.split_first_chunk_mut::<HEAD>() else { return };
-        *place = head.to_be_bytes();
-        let Some(chunk) = buffer.get(..HEAD + length) else { return };
-        let sent = async {
-            to.write_all(chunk).await?;
-            to.flush().await
+        let (lane, read) = tokio::select! {
+            biased;
+            read = control.read(control_body) => (CONTROL, read),
+            read = calls.read(calls_body) => (CALLS, read),
+            () = tokio::time::sleep(HEARTBEAT) => {
+                if !sends(&mut to, &[0; HEAD]).await {
+                    return;
+                }
+                continue;
+            }
         };
-        if !matches!(tokio::time::timeout(DEADLINE, sent).await, Ok(Ok(()))) {
+        let Ok(length @ 1..) = read else { return };
+        let chunk = if lane == CONTROL { &mut control_chunk } else { &mut calls_chunk };
+        let Ok(body_length) = u32::try_from(length) else { return };
+        let Some(chunk) = chunk.get_mut(..HEAD + length) else { return };
+        let Some((head, _)) = chunk.split_first_chunk_mut::<HEAD>() else { return };
+        let [first, second, third, fourth] = body_length.to_be_bytes();
+        *head = [lane, first, second, third, fourth];
+        if !sends(&mut to, chunk).await {
             return;
         }
+        sent_bytes.increment(u64::from(body_length));
     }
 }
 
-async fn receive<S: AsyncRead + AsyncWrite>(mut from: ReadHalf<S>, mut to: DuplexStream) {
-    let mut buffer = vec![0; BUFFER];
+async fn sends<S: AsyncRead + AsyncWrite>(to: &mut WriteHalf<S>, chunk: &[u8]) -> bool {
+    let sent = async {
+        to.write_all(chunk).await?;
+        to.flush().await
+    };
+    matches!(tokio::time::timeout(DEADLINE, sent).await, Ok(Ok(())))
+}
+
+async fn receive<S: AsyncRead + AsyncWrite>(
+    mut from: ReadHalf<S>,
+    mut control: DuplexStream,
+    mut calls: DuplexStream,
+) {
+    let received_bytes = metrics::counter!(LINK_BYTES_TOTAL, "direction" => "received");
+    let mut buffer = vec![0; CHUNK];
     let mut head = [0; HEAD];
     loop {
         if !arrives(&mut from, &mut head).await {
             return;
         }
-        let Ok(mut rest) = usize::try_from(u32::from_be_bytes(head)) else { return };
+        let [lane, first, second, third, fourth] = head;
+        let length = u32::from_be_bytes([first, second, third, fourth]);
+        let to = match lane {
+            CONTROL => &mut control,
+            CALLS => &mut calls,
+            _ => return,
+        };
+        let Ok(mut rest) = usize::try_from(length) else { return };
         while rest > 0 {
-            let Some(part) = buffer.get_mut(..rest.min(BUFFER)) else { return };
+            let Some(part) = buffer.get_mut(..rest.min(CHUNK)) else { return };
             let read = tokio::time::timeout(DEADLINE, from.read(part)).await;
             let Ok(Ok(length @ 1..)) = read else { return };
             let Some(part) = buffer.get(..length) else { return };
-            // Where the reader is slow, the peer's writes wait: that is the flow control.
             if to.write_all(part).await.is_err() {
                 return;
             }
             rest -= length;
         }
+        received_bytes.increment(length.into());
     }
 }
 
@@ -130,22 +194,31 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn bytes_pass_in_order_and_silence_keeps_it_open() {
+    async fn bytes_of_both_lanes_pass_in_order_and_silence_keeps_it_open() {
         tokio::time::pause();
         let (one, other) = tokio::io::duplex(1_000);
-        let ((one, _), (other, end)) = (guard(one, "1".into()), guard(other, "2".into()));
-        let (_one_read, mut write) = Box::new(one).split();
-        let (mut read, _other_write) = Box::new(other).split();
-        let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-        let expected = sent.clone();
-        let writing = tokio::spawn(async move {
-            write.write_all(&sent).await.unwrap();
-            write
-        });
-        let mut received = vec![0; expected.len()];
-        read.read_exact(&mut received).await.unwrap();
-        assert!(received == expected);
-        let _write = writing.await.unwrap();
+        let ((one, _), (other, end)) = (guard(one, "1"), guard(other, "2"));
+        let sent =
+            |seed: u32| -> Vec<u8> { (seed..seed + 500_000).map(|n| n.to_le_bytes()[0]).collect() };
+        let pass = |from: Lane, to: Lane, bytes: Vec<u8>| {
+            let expected = bytes.clone();
+            let writing = tokio::spawn(async move {
+                let mut from = from;
+                from.write.write_all(&bytes).await.unwrap();
+                from
+            });
+            async move {
+                let mut to = to;
+                let mut received = vec![0; expected.len()];
+                to.read.read_exact(&mut received).await.unwrap();
+                assert!(received == expected);
+                (writing.await.unwrap(), to)
+            }
+        };
+        let _open = tokio::join!(
+            pass(one.control, other.control, sent(1)),
+            pass(one.calls, other.calls, sent(2))
+        );
         let silence = tokio::time::timeout(Duration::from_secs(60), end.ended()).await;
         assert!(silence.is_err(), "heartbeats keep it open");
     }
@@ -154,26 +227,35 @@ mod tests {
     async fn a_peer_that_says_nothing_is_gone() {
         tokio::time::pause();
         let (one, _silent) = tokio::io::duplex(1_000_000);
-        let (guarded, end) = guard(one, "1".into());
-        let (mut read, _write) = Box::new(guarded).split();
+        let (mut lanes, end) = guard(one, "1");
         tokio::time::timeout(2 * DEADLINE, end.ended()).await.unwrap();
-        assert_eq!(read.read(&mut [0; 1]).await.unwrap(), 0, "the session's stream ends, too");
+        for lane in [&mut lanes.control, &mut lanes.calls] {
+            assert_eq!(lane.read.read(&mut [0; 1]).await.unwrap(), 0, "both lanes end, too");
+        }
     }
 
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_gone() {
         tokio::time::pause();
         let (one, mut full) = tokio::io::duplex(8);
-        let (guarded, end) = guard(one, "1".into());
+        let (mut lanes, end) = guard(one, "1");
         let talking = tokio::spawn(async move {
             while full.write_all(&[0; HEAD]).await.is_ok() {
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
-        let (_read, mut write) = Box::new(guarded).split();
-        let blocked = async { while write.write_all(&[7; 1_000]).await.is_ok() {} };
+        let blocked = async { while lanes.calls.write.write_all(&[7; 1_000]).await.is_ok() {} };
         tokio::time::timeout(4 * DEADLINE, blocked).await.unwrap();
         end.ended().await;
         talking.abort();
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_dropped_ends_the_other() {
+        let (one, other) = tokio::io::duplex(1_000);
+        let ((one, _), (mut other, end)) = (guard(one, "1"), guard(other, "2"));
+        drop(one.control);
+        tokio::time::timeout(10 * DEADLINE, end.ended()).await.unwrap();
+        assert_eq!(other.calls.read.read(&mut [0; 1]).await.unwrap(), 0);
     }
 }

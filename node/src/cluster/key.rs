@@ -113,7 +113,6 @@ impl Secret {
     }
 
     /// What both ends of a link show each other, beside TLS.
-    #[expect(dead_code, reason = "the links show it")]
     pub(super) fn cookie(&self) -> String {
         self.derive("cookie", &[]).iter().map(|byte| format!("{byte:02x}")).collect()
     }
