@@ -1,6 +1,11 @@
 //! The Scylla store on a real server: `FTS_TEST_CASSANDRA=host:port` names a Cassandra or ScyllaDB
 //! node that asks for no login.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
+)]
+
 #[path = "scylla/faults.rs"]
 mod faults;
 #[path = "scylla/keyspace.rs"]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`tape`] | recorded minutes of the real exchange go in, the exchange's own klines come out |
 //! | [`kill`] | the same rows, though the node is killed at random instants |
+//! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
 //! | [`restart`] | nothing that is on disk is fetched again |
 //! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
 //! | [`cli`] | what is wrong is refused before anything starts, with the place |
@@ -21,5 +22,6 @@ mod cli;
 mod demo;
 mod kill;
 mod restart;
+mod scylla;
 mod support;
 mod tape;

@@ -76,6 +76,7 @@ pub(crate) struct NodeCommand {
     stream: String,
     rest: String,
     folder: PathBuf,
+    settings: Vec<String>,
 }
 
 impl NodeCommand {
@@ -87,7 +88,14 @@ impl NodeCommand {
             stream: exchange.address.clone(),
             rest: exchange.address.clone(),
             folder: folder.to_owned(),
+            settings: Vec::new(),
         }
+    }
+
+    /// The same with `key=value` set.
+    pub(crate) fn with(mut self, setting: String) -> Self {
+        self.settings.push(setting);
+        self
     }
 
     /// The same with REST by way of `address`.
@@ -108,6 +116,9 @@ impl NodeCommand {
             .args(["--set", &format!("binance.stream_url=ws://{}", self.stream)])
             .args(["--set", &format!("binance.rest_url=http://{}", self.rest)])
             .args(["--set", &format!("symbols={}", serde_json::to_string(&SYMBOLS).unwrap())]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         Process::start("node", &self.folder, &mut command)
     }
 
