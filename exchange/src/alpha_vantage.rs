@@ -40,6 +40,9 @@ const HANG: Duration = Duration::from_secs(600);
 const CUT_AFTER: Duration = Duration::from_millis(200);
 /// Rows of `outputsize=compact`.
 const COMPACT: usize = 100;
+/// So much of the least time between two requests is enough: a client that keeps to it exactly is not
+/// refused because of the way that its requests take.
+const INTERVAL_SHARE: f64 = 0.95;
 /// Keys whose requests are counted; beyond, those of earlier days are forgotten.
 const KEYS_KEPT: usize = 10_000;
 const PAGE: &str = "<!DOCTYPE html><html><body><h1>Service unavailable</h1></body></html>\n";
@@ -242,7 +245,8 @@ impl Service {
         if usage.day != today {
             *usage = Usage::on(today);
         }
-        if usage.last.is_some_and(|last| now < last + self.config.request_interval) {
+        let interval = self.config.request_interval.mul_f64(INTERVAL_SHARE);
+        if usage.last.is_some_and(|last| now < last + interval) {
             return Err(Answer::Burst);
         }
         if usage.requests >= self.config.requests_per_day {

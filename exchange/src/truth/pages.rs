@@ -17,7 +17,7 @@ pub(super) struct Page<T> {
     pub(super) next: Option<u64>,
 }
 
-/// A candle, and whether a trade before it and one after it are known.
+/// A candle, and whether the ids are contiguous from a trade before it to one after it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CandleRow {
     pub(super) candle: Candle,
@@ -73,20 +73,36 @@ pub(super) fn candles(
         folded.len() <= limit
     });
     let next = folded.keys().nth(limit).and_then(|open| u64::try_from(*open).ok());
-    let (count, mut has_before) = (folded.len(), before.is_some());
-    let mut rows = Vec::with_capacity(count.min(limit));
-    for (position, candle) in folded.into_values().take(limit).enumerate() {
-        let complete = has_before && position + 1 < count;
-        has_before = true;
+    let mut last_before = before.map(|trade| trade.id);
+    let mut candles = folded.into_values().peekable();
+    let mut rows = Vec::new();
+    while let Some(candle) = candles.next().filter(|_| rows.len() < limit) {
+        let (first, last) = (candle.first_trade_id, candle.last_trade_id);
+        let complete = last_before.is_some_and(|before| before + 1 == first)
+            && candle.trade_count == last - first + 1
+            && candles.peek().is_some_and(|after| after.first_trade_id == last + 1);
+        last_before = Some(last);
         rows.push(CandleRow { candle, complete });
     }
     Page { rows, next }
 }
 
+/// The last trade of a second.
+#[derive(Debug)]
+struct Close {
+    second: i64,
+    price: Decimal,
+    last_id: u64,
+    /// The time since which no id is missing.
+    unbroken_since: i64,
+    /// Whether the trade that proves that the second is over is the next one.
+    followed: bool,
+}
+
 /// The alerts at `from` (ms UTC) or later, of the trades with an id of `since` or more: seconds in
 /// which the last price is further from the one a window before than the threshold, and in the second
-/// before it was not (in the same direction). Only seconds that are over, and with a trade before
-/// all that the decision looks at.
+/// before it was not (in the same direction). Only where the ids are contiguous from a trade before
+/// all that the decision looks at to one after the second.
 pub(super) fn alerts(
     market: &dyn Market,
     symbol: usize,
@@ -95,32 +111,19 @@ pub(super) fn alerts(
     since: u64,
     limit: usize,
 ) -> Page<Alert> {
-    let mut first_time = None;
-    let mut closes: Vec<(i64, Decimal)> = Vec::new();
-    each_trade(market, symbol, since, |trade| {
-        first_time.get_or_insert(trade.time);
-        let second = trade.time - trade.time.rem_euclid(SECOND_MS);
-        match closes.last_mut() {
-            Some((known, price)) if *known == second => *price = trade.price,
-            _ => closes.push((second, trade.price)),
-        }
-        true
-    });
-    // The last one is still going on.
-    closes.pop();
-    let first_time = first_time.unwrap_or(i64::MAX);
+    let closes = closes(market, symbol, since);
     let price_at = |second: i64| {
-        let after = closes.partition_point(|(known, _)| *known <= second);
-        after.checked_sub(1).and_then(|at| closes.get(at)).map(|(_, price)| *price)
+        let after = closes.partition_point(|close| close.second <= second);
+        after.checked_sub(1).and_then(|at| closes.get(at)).map(|close| close.price)
     };
     let change_at = |second: i64| {
         let (reference, price) = (price_at(second - rule.window_ms)?, price_at(second)?);
         Some((reference, price, percent(reference, price)?))
     };
     let mut rows = Vec::new();
-    for (second, _) in &closes {
+    for Close { second, unbroken_since, followed, .. } in &closes {
         let looks_back_to = second - SECOND_MS - rule.window_ms;
-        if *second < from || first_time >= looks_back_to {
+        if *second < from || *unbroken_since >= looks_back_to || !followed {
             continue;
         }
         let Some((reference_price, price, change)) = change_at(*second) else { continue };
@@ -136,6 +139,35 @@ pub(super) fn alerts(
     let next = rows.get(limit).and_then(|alert| u64::try_from(alert.time).ok());
     rows.truncate(limit);
     Page { rows, next }
+}
+
+/// The seconds that have trades.
+fn closes(market: &dyn Market, symbol: usize, since: u64) -> Vec<Close> {
+    let mut closes: Vec<Close> = Vec::new();
+    each_trade(market, symbol, since, |trade| {
+        let (id, time, price) = (trade.id, trade.time, trade.price);
+        let second = time - time.rem_euclid(SECOND_MS);
+        let last = closes.last_mut();
+        let is_next = last.as_ref().is_some_and(|last| last.last_id + 1 == id);
+        match last {
+            Some(last) if last.second == second => {
+                (last.price, last.last_id) = (price, id);
+                if !is_next {
+                    last.unbroken_since = time;
+                }
+            }
+            last => {
+                let mut unbroken_since = time;
+                if let Some(last) = last {
+                    last.followed = is_next;
+                    unbroken_since = if is_next { last.unbroken_since } else { time };
+                }
+                closes.push(Close { second, price, last_id: id, unbroken_since, followed: false });
+            }
+        }
+        true
+    });
+    closes
 }
 
 /// The change in percent in units of 10⁻⁸, rounded half away from zero.

@@ -118,6 +118,46 @@ async fn alerts_are_the_seconds_in_which_the_threshold_is_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_an_id_is_missing_nothing_is_complete_and_no_alert_is_sure() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = async |ids: &[u64]| {
+        // One trade a second; the price jumps with the tenth second.
+        let lines: Vec<String> = ids
+            .iter()
+            .zip(0..)
+            .map(|(id, second)| {
+                let price = if second < 10 { "2.50000000" } else { "3.00000000" };
+                let line = trade_line(*id, second);
+                line.replace("\"p\":\"2.50000000\"", &format!("\"p\":\"{price}\""))
+            })
+            .collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let file = write_tape(folder.path(), "a.gz", &lines);
+        let exchange = Exchange::start(tape(vec![file], Speed::Max, Start::Now)).await.unwrap();
+        exchange.tape_ended().await;
+        let candles = rows(&exchange, "candles?symbol=AAAUSDT&interval=1s", "from_time", 5).await;
+        let incomplete: Vec<i64> = candles
+            .iter()
+            .filter(|candle| candle["complete"] == false)
+            .map(|candle| (candle["open_time"].as_i64().unwrap() - 1_700_000_000_000) / 1000)
+            .collect();
+        let question = "alerts?symbol=AAAUSDT&threshold=10&window=2s";
+        let alerts = rows(&exchange, question, "from_time", 5).await.len();
+        exchange.stop().await;
+        (incomplete, alerts)
+    };
+    let all: Vec<u64> = (100..115).collect();
+    assert_eq!(told(&all).await, (vec![0, 14], 1));
+    // Missing before the fifth second, the ninth, the eleventh.
+    let without = |at: usize| -> Vec<u64> {
+        all.iter().enumerate().map(|(n, id)| if n >= at { id + 1 } else { *id }).collect()
+    };
+    assert_eq!(told(&without(5)).await, (vec![0, 4, 5, 14], 1));
+    assert_eq!(told(&without(9)).await, (vec![0, 8, 9, 14], 0));
+    assert_eq!(told(&without(11)).await, (vec![0, 10, 11, 14], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_questions_are_refused_with_advice() {
     let exchange = Exchange::start(seeded(3, &["BTCUSDT"], 20.0)).await.unwrap();
     for (path, advice) in [
