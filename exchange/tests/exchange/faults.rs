@@ -1,6 +1,6 @@
 //! Faults on purpose, as a client meets them: over real sockets, by configuration and by the switches.
 
-use crate::support::{Client, get, request, seeded, tape, trade_line, write_tape};
+use crate::support::{Client, PATIENCE, get, request, seeded, tape, trade_line, write_tape};
 use fts_exchange::{Exchange, Faults, Speed, Start};
 use std::path::Path;
 
@@ -76,7 +76,8 @@ async fn faults_are_switched_while_it_runs() {
     client.text().await;
     let answer = request(&exchange, "POST", "/control/faults", "malformed=1").await;
     assert_eq!((answer.status, &answer.json()["faults"]["malformed"]), (200, &1.0.into()));
-    while client.text().await != "<html><body>502 Bad Gateway</body></html>" {}
+    let broken = async { while !client.text().await.starts_with("<html>") {} };
+    tokio::time::timeout(PATIENCE, broken).await.expect("nothing is broken");
     let answer = request(&exchange, "POST", "/control/faults", r#"{"drop":0.5}"#).await;
     assert_eq!(answer.status, 400, "{answer:?}");
     assert!(answer.body.contains("add up to 1.5"), "{answer:?}");
@@ -100,9 +101,12 @@ async fn a_stalled_connection_stays_open_and_says_nothing() {
     let ask = r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#;
     assert_eq!(client.ask(ask).await, r#"{"result":[],"id":1}"#);
     assert_eq!(request(&exchange, "POST", "/control/stall", "").await.status, 200);
-    while exchange.faults().tally().stalled == 0 {
-        tokio::task::yield_now().await;
-    }
+    let stalled = async {
+        while exchange.faults().tally().stalled == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, stalled).await.expect("nothing stalled");
     client.send(ask).await;
     let silence = tokio::time::timeout(std::time::Duration::from_millis(300), client.message());
     assert!(silence.await.is_err(), "something came");
@@ -118,14 +122,17 @@ async fn after_a_stall_the_stream_goes_on_with_a_hole() {
     let mut client = Client::connect(&exchange, "/ws/btcusdt@trade").await;
     let mut last = client.json().await["t"].as_u64().unwrap();
     request(&exchange, "POST", "/control/stall?for=500ms", "").await;
-    loop {
-        let id = client.json().await["t"].as_u64().unwrap();
-        if id != last + 1 {
-            assert!(id > last + 1, "{last} and then {id}");
-            break;
+    let hole = async {
+        loop {
+            let id = client.json().await["t"].as_u64().unwrap();
+            if id != last + 1 {
+                break (last, id);
+            }
+            last = id;
         }
-        last = id;
-    }
+    };
+    let (before, after) = tokio::time::timeout(PATIENCE, hole).await.expect("there is no hole");
+    assert!(after > before + 1, "{before} and then {after}");
     exchange.stop().await;
 }
 
