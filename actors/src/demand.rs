@@ -85,6 +85,13 @@ impl Demand {
         }
     }
 
+    /// Forgets what is needed: who begins to fold the partition tells it anew.
+    pub fn forget(&self) {
+        let mut note = self.lock();
+        (note.is_caught_up, note.position) = (false, 0);
+        note.needs.clear();
+    }
+
     /// A connection delivers these symbols from here on; what came before may be missing.
     pub fn connected(&self, symbols: impl IntoIterator<Item = Symbol>) {
         self.lock().connected.extend(symbols);

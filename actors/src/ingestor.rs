@@ -1,12 +1,13 @@
 //! Owns a socket of the exchange's streams and appends every frame to the log as it came.
 //!
 //! - Supervised by [`crate::supervisor`], restarted alone.
-//! - Receives frames from its connection.
+//! - Receives frames from its connection, and which symbols it shall have.
 //! - Emits records to the log, and the word "connected" to the backfills of its symbols.
 //! - Loses, if it dies, what the exchange sends until it is back: trades come by backfill, changes
 //!   of the book in between are gone (two feeds prevent that).
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use fts_core::market::{Source, Symbol};
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
 use fts_core::port::log::{Append, Log, LogError, Record};
 use fts_core::time::Clock;
+use tokio::sync::{Notify, watch};
 
 use crate::partition::Partition;
 use crate::view::View;
@@ -32,8 +34,8 @@ pub struct Ingestor {
     pub name: String,
     /// 0 is A, 1 is B.
     pub feed: u8,
-    /// Whose streams it owns.
-    pub symbols: Vec<Symbol>,
+    /// Whose streams it shall own, and owns.
+    pub subscription: Arc<Subscription>,
     /// Where frames come from.
     pub source: Arc<dyn Feed>,
     /// Where they go.
@@ -48,27 +50,83 @@ pub struct Ingestor {
     pub backoff: Backoff,
 }
 
+/// What a socket shall deliver and what it delivers, shared with whoever decides.
+#[derive(Debug)]
+pub struct Subscription {
+    wanted: watch::Sender<Arc<Vec<Symbol>>>,
+    confirmed: Mutex<Arc<Vec<Symbol>>>,
+    changed: Arc<Notify>,
+}
+
+impl Subscription {
+    /// Of `symbols`, none of them confirmed. `changed` hears of confirmations.
+    pub fn new(symbols: Vec<Symbol>, changed: Arc<Notify>) -> Self {
+        let wanted = watch::Sender::new(Arc::new(symbols));
+        Self { wanted, confirmed: Mutex::default(), changed }
+    }
+
+    /// What it shall deliver.
+    pub fn wanted(&self) -> Arc<Vec<Symbol>> {
+        Arc::clone(&self.wanted.borrow())
+    }
+
+    /// It shall deliver these, at least one, from here on.
+    pub fn change(&self, symbols: &[Symbol]) {
+        self.wanted.send_if_modified(|wanted| {
+            let is_other = ***wanted != *symbols;
+            if is_other {
+                *wanted = Arc::new(symbols.to_vec());
+            }
+            is_other
+        });
+    }
+
+    /// Whether it was told by the exchange that it delivers what it shall.
+    pub fn is_confirmed(&self) -> bool {
+        *self.wanted() == **self.confirmed()
+    }
+
+    /// Takes note of what the exchange confirmed; returns what it did not deliver before.
+    fn confirm(&self, symbols: &Arc<Vec<Symbol>>) -> Vec<Symbol> {
+        let before = std::mem::replace(&mut *self.confirmed(), Arc::clone(symbols));
+        self.changed.notify_one();
+        difference(symbols, &before)
+    }
+
+    fn confirmed(&self) -> MutexGuard<'_, Arc<Vec<Symbol>>> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is in `these` and not in `those`.
+fn difference(these: &[Symbol], those: &[Symbol]) -> Vec<Symbol> {
+    let those: HashSet<&Symbol> = those.iter().collect();
+    these.iter().filter(|it| !those.contains(it)).cloned().collect()
+}
+
 #[async_trait]
 impl Job for Ingestor {
     async fn run(&self, mut stop: Stop) -> Result<(), JobError> {
         let mut backoff = self.backoff;
-        self.view.update(|picture| {
-            let view = picture.feeds.entry(self.name.clone()).or_default();
-            view.symbols = self.symbols.len();
-        });
+        let mut wanted = self.subscription.wanted.subscribe();
         let mut waiting = None;
         loop {
             let connection = match waiting.take() {
-                Some(connection) => Ok(connection),
-                None => tokio::select! {
-                    () = stop.requested() => return Ok(()),
-                    connection = self.source.connect(&self.symbols) => connection,
-                },
+                Some(link) => Ok(link),
+                None => {
+                    let symbols = Arc::clone(&wanted.borrow_and_update());
+                    tokio::select! {
+                        () = stop.requested() => return Ok(()),
+                        connection = self.source.connect(&symbols) => {
+                            connection.map(|connection| Link { connection, symbols })
+                        }
+                    }
+                }
             };
             let error = match connection {
-                Ok(connection) => {
-                    self.connected();
-                    let (received, ended) = self.drive(connection, &mut stop).await?;
+                Ok(link) => {
+                    self.connected(&link);
+                    let (received, ended) = self.drive(link, &mut wanted, &mut stop).await?;
                     if received {
                         backoff.reset();
                     }
@@ -94,34 +152,60 @@ impl Job for Ingestor {
     }
 }
 
+/// A connection and the symbols that were asked of it.
+struct Link {
+    connection: Box<dyn Connection>,
+    symbols: Arc<Vec<Symbol>>,
+}
+
 /// How a connection ended.
 enum Ended {
     Stopped,
     Lost(FeedError),
-    Replaced(Box<dyn Connection>),
+    Replaced(Link),
 }
+
+type Wanted = watch::Receiver<Arc<Vec<Symbol>>>;
 
 impl Ingestor {
     /// Reads a connection to its end. Also tells whether it delivered anything.
     async fn drive(
         &self,
-        mut connection: Box<dyn Connection>,
+        mut link: Link,
+        wanted: &mut Wanted,
         stop: &mut Stop,
     ) -> Result<(bool, Ended), JobError> {
         let mut received = false;
+        let mut is_confirmed = true;
         loop {
+            // What changed while it connected, too.
+            let symbols = Arc::clone(&wanted.borrow_and_update());
+            if *symbols != *link.symbols {
+                let add = difference(&symbols, &link.symbols);
+                let remove = difference(&link.symbols, &symbols);
+                if !link.connection.change(&add, &remove) {
+                    return Ok((received, self.roll_over(link, wanted, stop).await?));
+                }
+                link.symbols = symbols;
+                is_confirmed = false;
+            }
+            if !is_confirmed && link.connection.is_settled() {
+                is_confirmed = true;
+                self.confirmed(&link.symbols);
+            }
             let frames = tokio::select! {
                 () = stop.requested() => return Ok((received, Ended::Stopped)),
-                frames = connection.next(FRAMES_MAX) => frames,
+                Ok(()) = wanted.changed() => continue,
+                frames = link.connection.next(FRAMES_MAX) => frames,
             };
             match frames {
+                Ok(frames) if frames.is_empty() => {}
                 Ok(frames) => {
                     received = true;
                     self.append(frames, stop).await?;
                 }
                 Err(FeedError::Rollover) => {
-                    let next = self.roll_over(connection, stop).await?;
-                    return Ok((received, next));
+                    return Ok((received, self.roll_over(link, wanted, stop).await?));
                 }
                 Err(error) => return Ok((received, Ended::Lost(error))),
             }
@@ -131,20 +215,26 @@ impl Ingestor {
     /// Opens the next connection while the old one goes on, as long as it does.
     async fn roll_over(
         &self,
-        mut old: Box<dyn Connection>,
+        mut old: Link,
+        wanted: &mut Wanted,
         stop: &mut Stop,
     ) -> Result<Ended, JobError> {
         tracing::info!(feed = self.name, "moving to another connection");
-        let mut opening = self.source.connect(&self.symbols);
+        let symbols = Arc::clone(&wanted.borrow_and_update());
+        let mut opening = self.source.connect(&symbols);
         let mut is_open = true;
         loop {
             tokio::select! {
                 () = stop.requested() => return Ok(Ended::Stopped),
                 next = &mut opening => return Ok(match next {
-                    Ok(next) => Ended::Replaced(next),
+                    Ok(connection) => {
+                        let symbols = Arc::clone(&symbols);
+                        Ended::Replaced(Link { connection, symbols })
+                    }
                     Err(error) => Ended::Lost(error),
                 }),
-                frames = old.next(FRAMES_MAX), if is_open => match frames {
+                frames = old.connection.next(FRAMES_MAX), if is_open => match frames {
+                    Ok(frames) if frames.is_empty() => {}
                     Ok(frames) => self.append(frames, stop).await?,
                     Err(FeedError::Rollover) => tokio::time::sleep(LOG_RETRY).await,
                     Err(_) => is_open = false,
@@ -174,21 +264,36 @@ impl Ingestor {
         append(&*self.log, batch, &self.view, stop).await
     }
 
-    fn connected(&self) {
-        for symbol in &self.symbols {
-            let partition = symbol.partition(self.log.partitions());
-            let partition = usize::try_from(partition).ok().and_then(|it| self.partitions.get(it));
-            if let Some(partition) = partition {
-                partition.demand.connected([symbol.clone()]);
-            }
-        }
-        tracing::info!(feed = self.name, symbols = self.symbols.len(), "connected");
+    fn connected(&self, link: &Link) {
+        tracing::info!(feed = self.name, symbols = link.symbols.len(), "connected");
+        // What came before this connection may be missing, whoever had it.
+        self.tell(&link.symbols);
+        self.confirmed(&link.symbols);
         self.view.update(|picture| {
             let view = picture.feeds.entry(self.name.clone()).or_default();
             view.connected = true;
             view.connects += 1;
         });
         self.view.problem(&format!("feed {}", self.name), None);
+    }
+
+    /// The exchange delivers these from here on.
+    fn confirmed(&self, symbols: &Arc<Vec<Symbol>>) {
+        let added = self.subscription.confirm(symbols);
+        self.tell(&added);
+        self.view.update(|picture| {
+            picture.feeds.entry(self.name.clone()).or_default().symbols = symbols.len();
+        });
+    }
+
+    fn tell(&self, symbols: &[Symbol]) {
+        for symbol in symbols {
+            let partition = symbol.partition(self.log.partitions());
+            let partition = usize::try_from(partition).ok().and_then(|it| self.partitions.get(it));
+            if let Some(partition) = partition {
+                partition.demand.connected([symbol.clone()]);
+            }
+        }
     }
 
     fn disconnected(&self, error: &FeedError) {

@@ -1,4 +1,10 @@
-//! A node's tree of actors: how it is put together, and how it ends.
+//! A node's tree of actors: what it is made of, how it follows the node's share of the work, and how
+//! it ends.
+
+mod conductor;
+mod parts;
+mod sockets;
+mod stage;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -6,8 +12,7 @@ use std::time::Duration;
 
 use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
-use fts_core::market::Symbol;
-use fts_core::placement::Singleton;
+use fts_core::placement::{Share, Singleton};
 use fts_core::port::decode::Decode;
 use fts_core::port::feed::Feed;
 use fts_core::port::history::History;
@@ -17,26 +22,22 @@ use fts_core::restart::Limits;
 use fts_core::row::Table;
 use fts_core::time::Clock;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::aggregator::{Aggregator, Target};
-use crate::backfill::Backfill;
-use crate::ingestor::Ingestor;
-use crate::partition::Partition;
-use crate::retention::Retention;
-use crate::supervisor::{Child, Msg, Setup, Supervisor};
+use self::conductor::Conductor;
+use self::parts::Parts;
+use crate::supervisor::{Msg, Setup, Supervisor};
 use crate::view::View;
-use crate::worker::{Job, Stop};
-use crate::writer::{self, Trouble, Writer};
+use crate::worker::Job;
 
-/// What the aggregators' checkpoints are kept under, and the store for which that is all.
-const CHECKPOINTS: &str = "aggregator";
-const FIRST_STORE: &str = "sqlite";
-/// How long a stage may take to finish, from the sources downstream: ten seconds in all.
-const SOURCES_END: Duration = Duration::from_secs(1);
-const FOLD_END: Duration = Duration::from_secs(7);
-const WRITE_END: Duration = Duration::from_secs(1);
+/// How often an actor may fail before the tree gives up.
+const LIMITS: Limits = Limits {
+    restarts_max: 10,
+    window: Duration::from_secs(60),
+    delay_min: Duration::from_millis(100),
+    delay_max: Duration::from_secs(5),
+};
 
 /// The ports of a node.
 #[derive(Clone)]
@@ -82,14 +83,11 @@ impl Ports {
 }
 
 /// How a node shall work.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a job has nothing to show")]
 pub struct Settings {
-    /// What to capture.
-    pub symbols: Vec<Symbol>,
     /// Symbols that share a connection.
     pub symbols_per_socket: usize,
-    /// Parallel connections for each symbol: 1 or 2.
-    pub feeds: u8,
     /// The wait between attempts to connect.
     pub reconnect: Backoff,
     /// The least time between two batches of rows of a partition.
@@ -104,6 +102,8 @@ pub struct Settings {
     pub quiet_probe: Duration,
     /// At most so many trades before the first one seen are fetched.
     pub first_sight_trades_max: i64,
+    /// What runs while the node's share has the singleton.
+    pub singletons: HashMap<Singleton, Arc<dyn Job>>,
 }
 
 /// A running tree.
@@ -111,178 +111,63 @@ pub struct Settings {
 pub struct Pipeline {
     supervisor: ActorRef<Msg>,
     ended: JoinHandle<()>,
+    conductor: JoinHandle<()>,
     gave_up: Arc<OnceLock<String>>,
-    stages: [Stage; 3],
-}
-
-/// Actors that end together.
-#[derive(Debug)]
-struct Stage {
-    name: &'static str,
     stop: watch::Sender<bool>,
-    running: Arc<watch::Sender<usize>>,
-    patience: Duration,
+    settled: watch::Receiver<Arc<Share>>,
 }
 
 impl Pipeline {
-    /// Starts everything. `singletons` is what only one node of a cluster does, `view` what the tree
-    /// shows of itself.
+    /// Starts to do what `shares` says, and from then on follows it: promptly, and without a stop of
+    /// what stays. The last share counts on if its sender is gone. `view` is what the tree shows of
+    /// itself.
     pub async fn start(
         ports: Ports,
         settings: Settings,
-        singletons: HashMap<Singleton, Arc<dyn Job>>,
         view: Arc<View>,
+        shares: watch::Receiver<Arc<Share>>,
     ) -> Result<Self, ActorProcessingErr> {
-        let stages = [
-            Stage::new("sources", SOURCES_END),
-            Stage::new("aggregators", FOLD_END),
-            Stage::new("writers", WRITE_END),
-        ];
-        let [sources, fold, write] = &stages;
-        let stores = ports.stores.len();
-        let partitions: Vec<Arc<Partition>> = (0..ports.log.partitions())
-            .map(|number| Arc::new(Partition::new(number, stores)))
-            .collect();
-        view.update(|picture| {
-            for symbol in &settings.symbols {
-                picture.symbols.entry(symbol.clone()).or_default();
-            }
-        });
-        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-
-        let mut children = Vec::new();
-        for (index, port) in ports.stores.iter().enumerate() {
-            let name = &port.name;
-            let trouble = Arc::new(Trouble::new(Arc::clone(name), Arc::clone(&view)));
-            let target = Target::new(index, port);
-            let retention = Retention {
-                name: Arc::clone(name),
-                store: Arc::clone(&port.store),
-                keep: port.retention.clone(),
-            };
-            children.push(write.child(format!("retention-{name}"), retention));
-            for partition in &partitions {
-                let (queue, batches) = mpsc::channel(writer::QUEUE_MAX);
-                let number = partition.number;
-                let writer = Writer {
-                    partition: number,
-                    store: Arc::clone(&port.store),
-                    trouble: Arc::clone(&trouble),
-                    queue: Mutex::new(batches),
-                    clock: Arc::clone(&ports.clock),
-                    backoff,
-                };
-                children.push(write.child(format!("writer-{name}-{number}"), writer));
-                let aggregator = Aggregator {
-                    partition: Arc::clone(partition),
-                    target: target.clone(),
-                    log: Arc::clone(&ports.log),
-                    decode: Arc::clone(&ports.decode),
-                    writer: queue,
-                    view: Arc::clone(&view),
-                    clock: Arc::clone(&ports.clock),
-                    rule: settings.alert,
-                    flush_interval: settings.flush_interval,
-                    checkpoint_interval: settings.checkpoint_interval,
-                };
-                children.push(fold.child(format!("aggregator-{name}-{number}"), aggregator));
-            }
-        }
-        for partition in &partitions {
-            let backfill = Backfill {
-                partition: Arc::clone(partition),
-                history: Arc::clone(&ports.history),
-                log: Arc::clone(&ports.log),
-                view: Arc::clone(&view),
-                clock: Arc::clone(&ports.clock),
-                delay: settings.backfill_delay,
-                quiet_probe: settings.quiet_probe,
-                first_sight_trades_max: settings.first_sight_trades_max,
-                backoff,
-            };
-            children.push(sources.child(format!("backfill-{}", partition.number), backfill));
-        }
-        for feed in 0..settings.feeds {
-            let groups = settings.symbols.chunks(settings.symbols_per_socket.max(1));
-            for (group, symbols) in groups.enumerate() {
-                let letter = char::from(b'A' + feed);
-                let ingestor = Ingestor {
-                    name: format!("{letter}-{group}"),
-                    feed,
-                    symbols: symbols.to_vec(),
-                    source: Arc::clone(&ports.feed),
-                    log: Arc::clone(&ports.log),
-                    partitions: partitions.clone(),
-                    view: Arc::clone(&view),
-                    clock: Arc::clone(&ports.clock),
-                    backoff: settings.reconnect,
-                };
-                children.push(sources.child(format!("ingestor-{letter}-{group}"), ingestor));
-            }
-        }
-        for (singleton, job) in singletons {
-            children.push(sources.host(singleton.name().to_owned(), job));
-        }
-        let limits = Limits {
-            restarts_max: 10,
-            window: Duration::from_secs(60),
-            delay_min: Duration::from_millis(100),
-            delay_max: Duration::from_secs(5),
-        };
         let gave_up = Arc::default();
-        let setup = Setup { children, limits, gave_up: Arc::clone(&gave_up) };
+        let setup = Setup { children: Vec::new(), limits: LIMITS, gave_up: Arc::clone(&gave_up) };
         let (supervisor, ended) = Actor::spawn(None, Supervisor, setup).await?;
-        Ok(Self { supervisor, ended, gave_up, stages })
+        let (stop, stopped) = watch::channel(false);
+        let (force, settled) = watch::channel(Arc::default());
+        let parts = Parts::new(ports, settings, view, supervisor.clone());
+        let conductor = tokio::spawn(Conductor::new(parts, shares, force).run(stopped));
+        Ok(Self { supervisor, ended, conductor, gave_up, stop, settled })
+    }
+
+    /// The share that is in force: the exchange has confirmed all of its streams, and what was taken
+    /// away has ended and saved where it stood. Nothing at first.
+    pub fn settled(&self) -> watch::Receiver<Arc<Share>> {
+        self.settled.clone()
     }
 
     /// Returns when the tree has given up: which actor kept failing, and why. Cancel-safe.
     pub async fn failed(&mut self) -> String {
-        // The handle's own error would be a panic of the supervisor: the tree is gone either way.
-        drop((&mut self.ended).await);
+        // The handles' own errors would be panics: the tree is gone either way.
+        if !self.ended.is_finished() && !self.conductor.is_finished() {
+            tokio::select! {
+                _ = &mut self.ended => {}
+                _ = &mut self.conductor => {}
+            }
+        }
         self.gave_up.get().cloned().unwrap_or_else(|| "the supervisor ended".to_owned())
     }
 
     /// Ends everything, from the sources downstream, within ten seconds: what was received is
     /// stored, and a checkpoint saved. Whatever is not done by then is done at the next start.
     pub async fn shut_down(self) {
-        for stage in &self.stages {
-            stage.stop.send_replace(true);
-            let mut running = stage.running.subscribe();
-            let ended = running.wait_for(|running| *running == 0);
-            if tokio::time::timeout(stage.patience, ended).await.is_err() {
-                tracing::warn!(stage = stage.name, "did not end in time; going on without it");
-            }
+        self.stop.send_replace(true);
+        // With the supervisor gone there is nobody to wait for.
+        if !self.ended.is_finished() && !self.conductor.is_finished() {
+            drop(self.conductor.await);
+        } else {
+            self.conductor.abort();
         }
         self.supervisor.stop(None);
-        drop(self.ended.await);
-    }
-}
-
-impl Target {
-    /// `port` as seen from its aggregators.
-    fn new(index: usize, port: &StorePort) -> Self {
-        let name = Arc::clone(&port.name);
-        let without = Table::ALL.into_iter().filter(|table| !port.tables.contains(table));
-        // Where there is one store only, its checkpoints need not say for whom they are.
-        let checkpoints = match &*name {
-            FIRST_STORE => CHECKPOINTS.into(),
-            other => format!("{CHECKPOINTS}-{other}").into(),
-        };
-        Self { index, name, checkpoints, without: without.collect() }
-    }
-}
-
-impl Stage {
-    fn new(name: &'static str, patience: Duration) -> Self {
-        let running = Arc::new(watch::Sender::new(0));
-        Self { name, stop: watch::Sender::new(false), running, patience }
-    }
-
-    fn child(&self, name: String, job: impl Job) -> Child {
-        self.host(name, Arc::new(job))
-    }
-
-    fn host(&self, name: String, job: Arc<dyn Job>) -> Child {
-        Child { name, job, stop: Stop::new(&self.stop), running: Arc::clone(&self.running) }
+        if !self.ended.is_finished() {
+            drop(self.ended.await);
+        }
     }
 }

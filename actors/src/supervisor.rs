@@ -1,7 +1,8 @@
 //! Starts the actors of a node and restarts those that fail, within limits.
 //!
 //! - Supervised by the process: its failure ends the node, with an error.
-//! - Receives the children's life-cycle events from ractor, and [`Msg::Respawn`] from its timers.
+//! - Receives the children's life-cycle events from ractor, [`Msg::Respawn`] from its timers, and
+//!   which children shall come and go from the [`Pipeline`](crate::pipeline::Pipeline).
 //! - Emits nothing.
 //! - Loses, if it dies, all of its children; the log and the checkpoints have everything.
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use fts_core::metrics::ACTOR_RESTARTS_TOTAL;
 use fts_core::restart::{Limits, Restarts, Verdict};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -45,11 +46,15 @@ pub struct Setup {
     pub gave_up: Arc<OnceLock<String>>,
 }
 
-/// What a supervisor tells itself.
-#[derive(Debug)]
+/// What a supervisor hears.
+#[expect(missing_debug_implementations, reason = "a job has nothing to show")]
 pub enum Msg {
+    /// Start this child too. It is counted among the running ones already.
+    Start(Child),
+    /// End those of the children counted here that still run, wherever they are.
+    Kill(Arc<watch::Sender<usize>>),
     /// The restart delay of this child has passed.
-    Respawn(usize),
+    Respawn(u64),
 }
 
 impl ractor::Message for Msg {}
@@ -57,8 +62,10 @@ impl ractor::Message for Msg {}
 /// The children and their histories.
 #[expect(missing_debug_implementations, reason = "a job has nothing to show")]
 pub struct State {
-    children: Vec<(Child, Restarts)>,
-    alive: HashMap<ActorId, usize>,
+    children: HashMap<u64, (Child, Restarts)>,
+    next: u64,
+    alive: HashMap<ActorId, (ActorCell, u64)>,
+    limits: Limits,
     started: Instant,
     gave_up: Arc<OnceLock<String>>,
 }
@@ -73,11 +80,17 @@ impl Actor for Supervisor {
         myself: ActorRef<Msg>,
         Setup { children, limits, gave_up }: Setup,
     ) -> Result<State, ActorProcessingErr> {
-        let count = children.len();
-        let children = children.into_iter().map(|child| (child, Restarts::new(limits))).collect();
-        let mut state = State { children, alive: HashMap::new(), started: Instant::now(), gave_up };
-        for index in 0..count {
-            state.spawn(&myself, index).await?;
+        let mut state = State {
+            children: HashMap::new(),
+            next: 0,
+            alive: HashMap::new(),
+            limits,
+            started: Instant::now(),
+            gave_up,
+        };
+        for child in children {
+            child.running.send_modify(|running| *running += 1);
+            state.start(&myself, child).await?;
         }
         Ok(state)
     }
@@ -85,13 +98,16 @@ impl Actor for Supervisor {
     async fn handle(
         &self,
         myself: ActorRef<Msg>,
-        Msg::Respawn(index): Msg,
+        message: Msg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        // A child that fails while starting sends no event; its failure is this error alone.
-        match state.spawn(&myself, index).await {
-            Ok(()) => Ok(()),
-            Err(cause) => state.bury(&myself, index, cause),
+        match message {
+            Msg::Start(child) => state.start(&myself, child).await,
+            Msg::Kill(stage) => {
+                state.kill(&stage);
+                Ok(())
+            }
+            Msg::Respawn(key) => state.respawn(&myself, key).await,
         }
     }
 
@@ -103,11 +119,13 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(child, cause) => match state.remove(child.get_id()) {
-                Some(index) => state.bury(&myself, index, cause),
+                Some(key) => state.bury(&myself, key, cause),
                 None => Ok(()),
             },
             SupervisionEvent::ActorTerminated(child, ..) => {
-                state.remove(child.get_id());
+                if let Some(key) = state.remove(child.get_id()) {
+                    state.children.remove(&key);
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -116,45 +134,87 @@ impl Actor for Supervisor {
 }
 
 impl State {
-    async fn spawn(
+    async fn start(
         &mut self,
         myself: &ActorRef<Msg>,
-        index: usize,
+        child: Child,
     ) -> Result<(), ActorProcessingErr> {
-        let Some((child, _)) = self.children.get(index) else { return Ok(()) };
+        let key = self.next;
+        self.next += 1;
+        self.children.insert(key, (child, Restarts::new(self.limits)));
+        self.spawn(myself, key).await
+    }
+
+    async fn respawn(
+        &mut self,
+        myself: &ActorRef<Msg>,
+        key: u64,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((child, _)) = self.children.get(&key) else { return Ok(()) };
+        child.running.send_modify(|running| *running += 1);
+        self.spawn(myself, key).await
+    }
+
+    /// Spawns a child that is counted already.
+    async fn spawn(&mut self, myself: &ActorRef<Msg>, key: u64) -> Result<(), ActorProcessingErr> {
+        let Some((child, _)) = self.children.get(&key) else { return Ok(()) };
         if child.stop.is_requested() {
+            child.leaves();
+            self.children.remove(&key);
             return Ok(());
         }
         let args = Args { job: Arc::clone(&child.job), stop: child.stop.clone() };
-        let (actor, _) = Actor::spawn_linked(None, Worker, args, myself.get_cell()).await?;
-        child.running.send_modify(|running| *running += 1);
-        self.alive.insert(actor.get_id(), index);
-        Ok(())
+        match Actor::spawn_linked(None, Worker, args, myself.get_cell()).await {
+            Ok((actor, _)) => {
+                self.alive.insert(actor.get_id(), (actor.get_cell(), key));
+                Ok(())
+            }
+            // A child that fails while starting sends no event; its failure is this error alone.
+            Err(cause) => {
+                child.leaves();
+                self.bury(myself, key, cause.into())
+            }
+        }
+    }
+
+    fn kill(&self, stage: &Arc<watch::Sender<usize>>) {
+        for (cell, key) in self.alive.values() {
+            let child = self.children.get(key).map(|it| &it.0);
+            if let Some(child) = child.filter(|it| Arc::ptr_eq(&it.running, stage)) {
+                tracing::warn!(actor = child.name, "it did not end in time; killed");
+                cell.kill();
+            }
+        }
     }
 
     /// Takes note of a child's death; tells which one it was.
-    fn remove(&mut self, id: ActorId) -> Option<usize> {
-        let index = self.alive.remove(&id)?;
-        if let Some((child, _)) = self.children.get(index) {
-            child.running.send_modify(|running| *running = running.saturating_sub(1));
+    fn remove(&mut self, id: ActorId) -> Option<u64> {
+        let (_, key) = self.alive.remove(&id)?;
+        if let Some((child, _)) = self.children.get(&key) {
+            child.leaves();
         }
-        Some(index)
+        Some(key)
     }
 
     /// Schedules the successor of a dead child, or fails with what killed it.
     fn bury(
         &mut self,
         myself: &ActorRef<Msg>,
-        index: usize,
+        key: u64,
         cause: ActorProcessingErr,
     ) -> Result<(), ActorProcessingErr> {
         let now = self.started.elapsed();
-        let Some((child, restarts)) = self.children.get_mut(index) else { return Ok(()) };
+        let Some((child, restarts)) = self.children.get_mut(&key) else { return Ok(()) };
+        if child.stop.is_requested() {
+            tracing::warn!(actor = child.name, %cause, "an actor failed while it was ending");
+            self.children.remove(&key);
+            return Ok(());
+        }
         match restarts.judge(now) {
             Verdict::RestartAfter(delay) => {
                 tracing::warn!(actor = child.name, %cause, ?delay, "an actor failed; starting it again");
                 metrics::counter!(ACTOR_RESTARTS_TOTAL, "actor" => child.name.clone()).increment(1);
-                drop(myself.send_after(delay, move || Msg::Respawn(index)));
+                drop(myself.send_after(delay, move || Msg::Respawn(key)));
                 Ok(())
             }
             Verdict::Escalate => {
@@ -164,5 +224,11 @@ impl State {
                 Err(cause)
             }
         }
+    }
+}
+
+impl Child {
+    fn leaves(&self) {
+        self.running.send_modify(|running| *running = running.saturating_sub(1));
     }
 }

@@ -8,6 +8,7 @@ mod layers;
 mod stores;
 mod written;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
 use fts_core::decimal::Decimal;
 use fts_core::market::Symbol;
+use fts_core::placement::{Shards, Singleton};
 use fts_core::simulator::Simulator;
 use fts_core::time::{Clock, SystemClock};
 
@@ -242,14 +244,21 @@ impl NodeConfig {
         }
     }
 
+    /// What there is to do, over `partitions` of the log.
+    pub(crate) fn shards(&self, partitions: u32) -> Shards {
+        let (symbols, feeds) = (self.symbols.clone(), self.written.ingest.feeds);
+        let batch = self.batch.as_ref().map(|_| Singleton::Batch);
+        let simulator = self.simulator.as_ref().map(|_| Singleton::Simulator);
+        let singletons = batch.into_iter().chain(simulator).collect();
+        Shards { symbols, feeds, partitions, singletons }
+    }
+
     /// For the actors.
     pub(crate) fn settings(&self) -> Settings {
         let Written { ingest, aggregate, backfill, .. } = &self.written;
         let ms = Duration::from_millis;
         Settings {
-            symbols: self.symbols.clone(),
             symbols_per_socket: ingest.symbols_per_socket,
-            feeds: ingest.feeds,
             reconnect: Backoff::new(ms(ingest.backoff_min_ms), ms(ingest.backoff_max_ms)),
             flush_interval: ms(aggregate.flush_interval_ms),
             checkpoint_interval: ms(aggregate.checkpoint_interval_ms),
@@ -257,6 +266,7 @@ impl NodeConfig {
             backfill_delay: ms(backfill.delay_ms),
             quiet_probe: ms(backfill.quiet_probe_ms),
             first_sight_trades_max: backfill.first_sight_trades_max,
+            singletons: HashMap::new(),
         }
     }
 }
@@ -335,6 +345,6 @@ mod tests {
         let env = [("FTS__INGEST__SYMBOLS_PER_SOCKET".into(), "9".into())];
         let table = layers::apply(table, &overrides, env.into_iter()).unwrap();
         let config = check(layers::read(table).unwrap()).unwrap();
-        assert_eq!((config.settings().feeds, config.settings().symbols_per_socket), (2, 9));
+        assert_eq!((config.shards(4).feeds, config.settings().symbols_per_socket), (2, 9));
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use fts_actors::pipeline::Pipeline;
+use fts_actors::pipeline::{Pipeline, Settings};
 use fts_actors::view::View;
+use fts_core::placement::Share;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -42,9 +43,12 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         batch: flows.ask,
         shutdown,
     };
-    let settings = config.settings();
-    warn_of_unlisted(&ports, &view, &settings.symbols);
-    let mut pipeline = Pipeline::start(ports, settings, flows.jobs, Arc::clone(&view))
+    warn_of_unlisted(&ports, &view, &config.symbols);
+    // A node alone does everything.
+    let share = Share::whole(&config.shards(ports.log.partitions()));
+    let (_, shares) = watch::channel(Arc::new(share));
+    let settings = Settings { singletons: flows.jobs, ..config.settings() };
+    let mut pipeline = Pipeline::start(ports, settings, Arc::clone(&view), shares)
         .await
         .map_err(|error| anyhow::anyhow!("cannot start: {error}"))?;
     let mut serving = tokio::spawn(http::serve(listener, web));

@@ -123,6 +123,15 @@ impl Meters {
     }
 }
 
+impl Drop for Meters {
+    fn drop(&mut self) {
+        // Whoever goes on, maybe on another node, counts for itself.
+        for gauge in [&self.missing, &self.waiting, &self.backlog] {
+            gauge.set(0.0);
+        }
+    }
+}
+
 /// Gives the lead back, however the run ends.
 struct Leading {
     partition: Arc<Partition>,

@@ -339,9 +339,7 @@ pub(crate) fn ports(log: &Arc<MemoryLog>, stores: Vec<StorePort>) -> Ports {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        symbols: Vec::new(),
         symbols_per_socket: 2,
-        feeds: 1,
         reconnect: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
         flush_interval: Duration::from_millis(5),
         checkpoint_interval: Duration::from_millis(5),
@@ -349,6 +347,7 @@ pub(crate) fn settings() -> Settings {
         backfill_delay: Duration::from_millis(200),
         quiet_probe: Duration::from_secs(3_600),
         first_sight_trades_max: 0,
+        singletons: HashMap::new(),
     }
 }
 

@@ -8,12 +8,14 @@ use fts_actors::pipeline::{Pipeline, StorePort};
 use fts_actors::view::View;
 use fts_core::market::{Symbol, Topic};
 use fts_core::metrics::FOLD_ROWS_WAITING;
+use fts_core::placement::Share;
 use fts_core::port::log::Log;
 use fts_core::port::store::StoreError;
 use fts_core::row::Table;
 use metrics::{
     Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
+use tokio::sync::watch;
 
 use crate::memory::{MemoryLog, MemoryStore, Mood, ports, settings, symbol, until};
 
@@ -66,10 +68,11 @@ impl Recorder for Highest {
 
 async fn start(log: &Arc<MemoryLog>, stores: Vec<StorePort>) -> (Pipeline, Arc<View>) {
     let view = Arc::new(View::default());
-    let pipeline =
-        Pipeline::start(ports(log, stores), settings(), HashMap::new(), Arc::clone(&view))
-            .await
-            .unwrap();
+    let partitions = (0..log.partitions()).collect();
+    let share = Share { partitions, ..Share::default() };
+    let (_, shares) = watch::channel(Arc::new(share));
+    let ports = ports(log, stores);
+    let pipeline = Pipeline::start(ports, settings(), Arc::clone(&view), shares).await.unwrap();
     (pipeline, view)
 }
 

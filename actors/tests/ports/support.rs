@@ -17,6 +17,7 @@ use fts_core::backoff::Backoff;
 use fts_core::decimal::Decimal;
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Event, Symbol, Ticker, Topic, Trade};
+use fts_core::placement::{Shards, Share};
 use fts_core::port::decode::Decode;
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
 use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
@@ -429,8 +430,10 @@ impl Fixture {
             decode: Arc::new(Ids),
             clock: Arc::clone(&market) as Arc<dyn Clock>,
         };
-        let pipeline =
-            Pipeline::start(ports, settings(), HashMap::new(), Arc::clone(&view)).await.unwrap();
+        let partitions = log.partitions();
+        let shards = Shards { symbols: vec![symbol()], feeds: 1, partitions, singletons: vec![] };
+        let (_, shares) = watch::channel(Arc::new(Share::whole(&shards)));
+        let pipeline = Pipeline::start(ports, settings(), Arc::clone(&view), shares).await.unwrap();
         let fixture = Self { market, streams, past, log, store, view, pipeline };
         fixture.await_stored(100).await;
         fixture
@@ -494,9 +497,7 @@ impl Fixture {
 
 fn settings() -> Settings {
     Settings {
-        symbols: vec![symbol()],
         symbols_per_socket: 50,
-        feeds: 1,
         reconnect: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
         flush_interval: Duration::from_millis(5),
         checkpoint_interval: Duration::from_secs(1),
@@ -507,5 +508,6 @@ fn settings() -> Settings {
         backfill_delay: Duration::from_millis(200),
         quiet_probe: Duration::from_secs(120),
         first_sight_trades_max: 50_000,
+        singletons: HashMap::new(),
     }
 }

@@ -17,9 +17,22 @@ pub trait Feed: Send + Sync + 'static {
 /// An open connection. Dropping it closes it.
 #[async_trait]
 pub trait Connection: Send {
-    /// Waits for a frame; then takes those that are there already, up to `max`.
+    /// Waits for a frame; then takes those that are there already, up to `max`. Returns none of them
+    /// when a change was carried out: see [`Connection::is_settled`].
     /// Cancel-safe: a frame is either returned or still to come.
     async fn next(&mut self, max: usize) -> Result<Vec<Frame>, FeedError>;
+
+    /// From here on delivers `add` too, and no longer `remove`; nothing else is interrupted. Returns
+    /// at once: [`Connection::next`] does what there is to do, as fast as the exchange allows.
+    /// False, and nothing changes, where this connection can't: open another one instead.
+    fn change(&mut self, _add: &[Symbol], _remove: &[Symbol]) -> bool {
+        false
+    }
+
+    /// Whether the exchange has confirmed every change.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 /// One message of the exchange.
