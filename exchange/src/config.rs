@@ -50,10 +50,11 @@ impl Config {
 pub enum Source {
     /// A recording.
     Tape(TapeConfig),
-    /// A market made up from a seed, with bursts and quiet minutes: its rate is exact by the hour.
+    /// A market made up from a seed, with bursts and quiet minutes: its trades and book tickers add
+    /// up to the rate over each hour, its tickers about so.
     Seeded(SeededConfig),
-    /// A market made up from a seed in which every second is as busy as any other: its rate is
-    /// exact at all times.
+    /// A market made up from a seed in which every second is as busy as any other, to a message or
+    /// two a symbol.
     Steady(SeededConfig),
 }
 

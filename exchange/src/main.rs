@@ -66,8 +66,8 @@ struct Arguments {
     /// Its messages a second over all symbols: trades, book tickers and tickers [500].
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
-    /// Every second is as busy as any other: the rate is exact at all times. Without it there are
-    /// bursts and quiet minutes, and the rate is exact by the hour.
+    /// Every second is as busy as any other, and as busy as `--rate` says. Without it there are bursts
+    /// and quiet minutes: trades and book tickers add up over each hour, tickers about so.
     #[arg(long)]
     steady: bool,
     /// When it began, ms UTC, a whole minute; nothing is older [15 minutes ago].
