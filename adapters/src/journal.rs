@@ -7,12 +7,14 @@
 //! | `stream` | topics × partitions as slots |
 //! | `disk` | opening, recovery, reads of what is no longer in memory |
 //! | `commit` | the one thread that writes: group commit, segments, retention |
+//! | `check` | what is wrong with the files, for operators |
 //! | `checkpoint` | small named files beside the segments |
 //!
 //! Only the last commit can be torn by a death; it was not acknowledged, and is cut off and
 //! reported. Any other damage is refused with its place: nothing is invented, nothing dropped in
 //! silence. Context and price: `docs/decisions/0001-embedded-log.md`.
 
+mod check;
 mod checkpoint;
 mod commit;
 mod disk;
@@ -33,6 +35,7 @@ use fts_core::port::log::{Append, Log, LogError, Stored};
 use fts_core::time::Clock;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub use self::check::{Checkup, Finding, FindingKind, check};
 use self::commit::Request;
 use self::shared::{Found, Shared};
 use self::stream::{Slot, Streams};
@@ -109,7 +112,7 @@ pub enum JournalError {
     #[error(
         "{path} is damaged at byte {at} ({what}); {records_after} records lie after it: restore the \
          file from a copy, or move the log's directory away and start again (the store keeps its \
-         rows, and trades are fetched again)"
+         rows, and trades are fetched again); `fts-node log check` lists all damage"
     )]
     Damaged {
         /// Which segment.

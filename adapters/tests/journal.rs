@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fts_adapters::journal::{Journal, JournalConfig, JournalError, Recovery};
+use fts_adapters::journal::{FindingKind, Journal, JournalConfig, JournalError, Recovery, check};
 use fts_core::market::{Source, Symbol, Topic};
 use fts_core::port::log::{Append, Log, LogError, Record, conformance};
 use fts_core::time::{ManualClock, SystemClock, UnixNanos};
@@ -129,6 +129,64 @@ async fn a_flipped_byte_in_the_middle_is_refused_with_its_place() {
         other => panic!("{other:?}"),
     }
     assert_eq!(fs::read(&path).unwrap(), bytes, "nothing is touched");
+}
+
+#[tokio::test]
+async fn a_check_finds_every_damage_and_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(check(dir.path()).unwrap_err().to_string().contains("no log in it"));
+    let small = || JournalConfig { segment_bytes: 2_000, ..config(dir.path()) };
+    let (log, _) = open(small());
+    for value in 0..100 {
+        log.append(vec![record(value)]).await.unwrap();
+    }
+    assert!(matches!(check(dir.path()), Err(JournalError::InUse(_))));
+    drop(log);
+    let paths = segments(dir.path());
+    assert!(paths.len() > 3, "{paths:?}");
+    let whole = check(dir.path()).unwrap();
+    assert_eq!((whole.segments, whole.records), (paths.len(), 100));
+    assert_eq!(whole.findings, []);
+
+    let kinds = || -> Vec<(PathBuf, FindingKind)> {
+        let found = check(dir.path()).unwrap();
+        found.findings.into_iter().map(|it| (it.path, it.kind)).collect()
+    };
+    let spoil = |path: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        let before = fs::read(path).unwrap();
+        let mut bytes = before.clone();
+        change(&mut bytes);
+        fs::write(path, &bytes).unwrap();
+        let found = kinds();
+        assert_eq!(fs::read(path).unwrap(), bytes, "a check changed {}", path.display());
+        fs::write(path, &before).unwrap();
+        found
+    };
+    let (first, middle, last) = (&paths[0], &paths[1], &paths[paths.len() - 1]);
+    let flip = |bytes: &mut Vec<u8>| {
+        let at = bytes.len() - 3;
+        bytes[at] ^= 1;
+    };
+    // In the newest segment it can't be told from a commit that was torn.
+    assert_eq!(spoil(last, &flip), [(last.clone(), FindingKind::Torn)]);
+    assert_eq!(
+        spoil(middle, &flip),
+        [(middle.clone(), FindingKind::Damaged), (paths[2].clone(), FindingKind::Missing(1)),]
+    );
+    let found = spoil(middle, &|bytes| bytes[20] ^= 1);
+    assert_eq!(found[0], (middle.clone(), FindingKind::Header));
+    let found = spoil(first, &|bytes| bytes.truncate(bytes.len() - 70));
+    assert!(
+        matches!(found[..], [(_, FindingKind::Damaged), (_, FindingKind::Missing(1..))]),
+        "{found:?}"
+    );
+    // Retention drops the oldest; nobody else drops any.
+    let kept = fs::read(middle).unwrap();
+    fs::remove_file(middle).unwrap();
+    assert!(matches!(kinds()[..], [(_, FindingKind::Missing(2..))]));
+    fs::write(middle, kept).unwrap();
+    fs::remove_file(first).unwrap();
+    assert_eq!(kinds(), []);
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 //! 0: done. 1: it ran and failed. 2: what was asked for can't be; nothing was started.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fts_adapters::journal;
 
 use crate::config::{self, Overrides};
 use crate::{batch, demo, run, status, telemetry};
@@ -43,10 +44,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+<<<<<<< HEAD
     /// The daily batch of stock prices.
     Batch {
         #[command(subcommand)]
         what: BatchCommand,
+=======
+    /// Looks at the embedded log of --data-dir while no node runs on it.
+    Log {
+        #[command(subcommand)]
+        what: LogCommand,
+>>>>>>> 67c0989 (Tests over failing ports: the stores as a list; fts-node log check)
     },
     /// Looks at the configuration; starts nothing.
     Config {
@@ -56,6 +64,7 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+<<<<<<< HEAD
 enum BatchCommand {
     /// Runs it at once, on the running node (of --http), and waits for its end.
     Run {
@@ -63,6 +72,11 @@ enum BatchCommand {
         #[arg(long)]
         symbol: Option<String>,
     },
+=======
+enum LogCommand {
+    /// Reads all of it and tells what is damaged, and where; changes nothing. Exit code 1: damaged.
+    Check,
+>>>>>>> 67c0989 (Tests over failing ports: the stores as a list; fts-node log check)
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +110,7 @@ pub fn main() -> ExitCode {
             say(config.dump().trim_end());
             return ExitCode::SUCCESS;
         }
+        Command::Log { what: LogCommand::Check } => check_log(&config.data_dir.join("log")),
         Command::Status { json } => status::show(config.http_listen, json),
         Command::Batch { what: BatchCommand::Run { symbol } } => {
             batch::run(config.http_listen, symbol.as_deref())
@@ -120,6 +135,22 @@ pub fn main() -> ExitCode {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn check_log(dir: &Path) -> anyhow::Result<()> {
+    let found = journal::check(dir)?;
+    for finding in &found.findings {
+        say(&finding.to_string());
+    }
+    let (segments, records) = (found.segments, found.records);
+    say(&format!("{records} records in {segments} segments of {} are whole", dir.display()));
+    anyhow::ensure!(
+        !found.is_damaged(),
+        "the log is damaged: restore the files from a copy, or move {} away and start again (the \
+         store keeps its rows, and trades are fetched again)",
+        dir.display()
+    );
+    Ok(())
 }
 
 fn refuse(error: &anyhow::Error) -> ExitCode {

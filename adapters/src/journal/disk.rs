@@ -170,7 +170,7 @@ pub(super) fn read(
 }
 
 /// The numbers of the segments, ascending.
-fn segments(dir: &Path) -> Result<VecDeque<u64>, JournalError> {
+pub(super) fn segments(dir: &Path) -> Result<VecDeque<u64>, JournalError> {
     let io = |source| JournalError::Io { path: dir.to_owned(), source };
     let mut seqs = Vec::new();
     for entry in fs::read_dir(dir).map_err(io)? {

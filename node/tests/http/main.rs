@@ -333,7 +333,7 @@ async fn one_symbol_is_answered_by_an_object_and_several_by_a_list() {
     assert_eq!(one, expected);
     for query in ["", "?symbols=%5B%22BTCUSDT%22%5D"] {
         let list = node.list(&format!("/api/v3/ticker/bookTicker{query}")).await;
-        assert_eq!(list, [expected.clone()], "{query}");
+        assert_eq!(list, std::slice::from_ref(&expected), "{query}");
     }
     let full = node.get("/api/v3/ticker/24hr?symbol=BTCUSDT").await.json();
     assert_eq!(full["priceChangePercent"], "-0.155");
