@@ -44,17 +44,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-<<<<<<< HEAD
     /// The daily batch of stock prices.
     Batch {
         #[command(subcommand)]
         what: BatchCommand,
-=======
+    },
     /// Looks at the embedded log of --data-dir while no node runs on it.
     Log {
         #[command(subcommand)]
         what: LogCommand,
->>>>>>> 67c0989 (Tests over failing ports: the stores as a list; fts-node log check)
     },
     /// Looks at the configuration; starts nothing.
     Config {
@@ -64,7 +62,6 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
-<<<<<<< HEAD
 enum BatchCommand {
     /// Runs it at once, on the running node (of --http), and waits for its end.
     Run {
@@ -72,11 +69,12 @@ enum BatchCommand {
         #[arg(long)]
         symbol: Option<String>,
     },
-=======
+}
+
+#[derive(Debug, Subcommand)]
 enum LogCommand {
     /// Reads all of it and tells what is damaged, and where; changes nothing. Exit code 1: damaged.
     Check,
->>>>>>> 67c0989 (Tests over failing ports: the stores as a list; fts-node log check)
 }
 
 #[derive(Debug, Subcommand)]

@@ -70,7 +70,13 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         }
     };
     view.problem("node", Some("it is shutting down".to_owned()));
-    pipeline.shut_down().await;
+    tokio::select! {
+        () = pipeline.shut_down() => {}
+        name = signals.next() => bail!(
+            "ended at once, at the second signal ({name}): what is not stored yet is on the log, and \
+             is stored at the next start"
+        ),
+    }
     stop_http.send_replace(true);
     drop(serving.await);
     match ended {

@@ -15,9 +15,20 @@ pub(crate) fn root() -> PathBuf {
 
 /// The cargo that runs this.
 pub(crate) fn cargo() -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    command
+}
+
+/// A program that the caller's settings (`FTS__…`) don't reach: with them, tests and measurements
+/// would mean something else.
+pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FTS__") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

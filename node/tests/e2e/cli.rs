@@ -1,12 +1,12 @@
 //! What is wrong is refused before anything starts: exit code 2, and the place.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::support::process::node_binary;
+use crate::support::process::{node_binary, program};
 
 fn fts_node(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
-    Command::new(node_binary()).current_dir(folder.path()).args(arguments).output().unwrap()
+    program(node_binary()).current_dir(folder.path()).args(arguments).output().unwrap()
 }
 
 /// `arguments` must be refused with a message that names all of `places`.

@@ -1,10 +1,9 @@
 //! `fts-node demo` runs from nothing, and goes on where it ended.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::http;
-use crate::support::process::{Process, free_port, node_binary};
+use crate::support::process::{Process, free_port, node_binary, program};
 use crate::support::store::{Store, assert_same, integer, text};
 use crate::support::{PATIENCE, until};
 
@@ -47,7 +46,7 @@ fn the_demo_runs_from_nothing_and_goes_on_where_it_ended() {
 
 fn start(folder: &Path) -> (Process, String) {
     let address = format!("127.0.0.1:{}", free_port());
-    let mut command = Command::new(node_binary());
+    let mut command = program(node_binary());
     command.current_dir(folder).arg("demo").arg("--data-dir").arg(folder.join("data"));
     command.args(["--http", &address]);
     let mut demo = Process::start("demo", folder, &mut command);

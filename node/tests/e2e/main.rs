@@ -7,6 +7,7 @@
 //! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
 //! | [`restart`] | nothing that is on disk is fetched again |
 //! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
+//! | [`mistakes`] | what users try wrongly is answered with what to do |
 //! | [`cli`] | what is wrong is refused before anything starts, with the place |
 //!
 //! `FTS_NODE_BIN` and `FTS_EXCHANGE_BIN` name other binaries to test than those of the profile.
@@ -21,6 +22,7 @@
 mod cli;
 mod demo;
 mod kill;
+mod mistakes;
 mod restart;
 mod scylla;
 mod support;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -41,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
 
     let (seed, symbols, rate) = (arguments.seed, arguments.symbols, arguments.rate);
     println!("\n=== pipeline: {symbols} symbols, {rate} messages/s, seed {seed}, {seconds} s");
-    let mut command = Command::new(shell::release_binary("fts-exchange"));
+    let mut command = shell::program(shell::release_binary("fts-exchange"));
     command.args(["--listen", "127.0.0.1:0", "--seed", &seed.to_string()]);
     command.args(["--symbols", &symbols.to_string(), "--rate", &rate.to_string()]);
     let mut exchange = Process::start("exchange", &folder, &mut command)?;
@@ -117,7 +116,7 @@ fn start_node(folder: &Path, exchange: &str, set: &[String]) -> Result<(Process,
     let symbols: Vec<_> = symbols.iter().filter_map(|it| it.get("symbol")?.as_str()).collect();
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let http = format!("127.0.0.1:{port}");
-    let mut command = Command::new(shell::release_binary("fts-node"));
+    let mut command = shell::program(shell::release_binary("fts-node"));
     command.current_dir(folder).arg("run").arg("--data-dir").arg(folder.join("data"));
     command.args(["--http", &http]);
     command.args(["--set", &format!("binance.stream_url=ws://{exchange}")]);

@@ -29,7 +29,7 @@ pub(super) fn run() -> Result<Tally> {
     let mut npm = Command::new("npm");
     npm.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
     shell::run(&mut npm)?;
-    let mut check = Command::new("node");
+    let mut check = shell::program("node");
     check.current_dir(&folder).arg("check.mjs");
     check.env("FTS_NODE_BIN", shell::release_binary("fts-node")).env("CHROMIUM", browser);
     let mut tally = Tally::default();

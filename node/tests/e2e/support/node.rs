@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::http;
-use super::process::{Process, exchange_binary, free_port, node_binary};
+use super::process::{Process, exchange_binary, free_port, node_binary, program};
 use super::until;
 
 /// The tapes, in the order of their symbols and days.
@@ -34,7 +34,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Plays the four tapes 20 times as fast as they were recorded, from the first subscriber on.
     pub(crate) fn play(fixtures: &Path, folder: &Path) -> Self {
-        let mut command = Command::new(exchange_binary());
+        let mut command = program(exchange_binary());
         command.args(["--listen", "127.0.0.1:0", "--speed", "20"]);
         for tape in tapes(fixtures) {
             command.arg("--tape").arg(tape);
@@ -44,7 +44,7 @@ impl Exchange {
 
     /// A market of [`SYMBOLS`], made up from a seed.
     pub(crate) fn seeded(folder: &Path) -> Self {
-        let mut command = Command::new(exchange_binary());
+        let mut command = program(exchange_binary());
         command.args(["--listen", "127.0.0.1:0", "--seed", "7", "--rate", "200"]);
         Self::start(folder, command.args(["--symbols", &SYMBOLS.join(",")]))
     }
@@ -106,7 +106,12 @@ impl NodeCommand {
 
     /// Starts it.
     pub(crate) fn start(&self) -> Process {
-        let mut command = Command::new(node_binary());
+        self.start_with(&[])
+    }
+
+    /// Starts it with further arguments.
+    pub(crate) fn start_with(&self, arguments: &[&str]) -> Process {
+        let mut command = program(node_binary());
         command
             .current_dir(&self.folder)
             .arg("run")
@@ -119,6 +124,7 @@ impl NodeCommand {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        command.args(arguments);
         Process::start("node", &self.folder, &mut command)
     }
 

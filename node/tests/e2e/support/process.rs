@@ -35,6 +35,11 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
+    /// The file that it prints to.
+    pub(crate) fn printed_to(&self) -> PathBuf {
+        self.out.clone()
+    }
+
     /// Waits for a line that `pick` makes something of.
     pub(crate) fn line<T>(&mut self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {
         until(what, Duration::from_secs(60), || {
@@ -55,6 +60,20 @@ impl Process {
         }
     }
 
+    /// Sends a signal, such as `INT`.
+    pub(crate) fn signal(&mut self, name: &str) {
+        self.check_alive();
+        let (flag, pid) = (format!("-{name}"), self.child.id().to_string());
+        let sent = Command::new("sh").args(["-c", r#"kill "$0" "$1""#, &flag, &pid]).status();
+        assert!(sent.unwrap().success(), "SIG{name} to {} failed", self.name);
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        until("its end", Duration::from_secs(60), || self.child.try_wait().unwrap()).code()
+    }
+
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(mut self) {
         self.check_alive();
@@ -65,10 +84,7 @@ impl Process {
     /// SIGTERM: the process must end by itself, with 0, within the 10 s that it promises.
     #[track_caller]
     pub(crate) fn terminate(mut self) {
-        self.check_alive();
-        let pid = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", r#"kill -TERM "$0""#, &pid]).status().unwrap();
-        assert!(sent.success(), "SIGTERM to {} failed", self.name);
+        self.signal("TERM");
         let status: ExitStatus = until("the end after SIGTERM", Duration::from_secs(10), || {
             self.child.try_wait().unwrap()
         });
@@ -88,6 +104,17 @@ impl Drop for Process {
             eprintln!("--- the last lines of {}:\n{tail}\n---", self.name);
         }
     }
+}
+
+/// A program that settings of the caller's environment (`FTS__…`) don't reach.
+pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FTS__") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// The node's binary.
