@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`journal`] | `Log` | segment files in a data directory |
 //! | [`kafka`] | `Log` | Apache Kafka |
+//! | [`spill`] | `Log` | another log, and this node's disk while that is away |
 //! | [`sqlite`] | `Store` | one SQLite file |
 //! | [`alpha_vantage`] | `DailyPrices` | Alpha Vantage |
 //! | [`scylla`] | `Store` | a ScyllaDB or Cassandra cluster |
@@ -22,4 +23,5 @@ pub mod kafka;
 pub mod line_log;
 pub mod mapping;
 pub mod scylla;
+pub mod spill;
 pub mod sqlite;

@@ -139,6 +139,12 @@ pub const HANDOVERS_TOTAL: &str = "fts_handovers_total";
 pub const CLUSTER_FLAPPING: &str = "fts_cluster_flapping";
 /// When the list of symbols last changed, in seconds since the epoch; 0: never.
 pub const REGISTRY_CHANGED_SECONDS: &str = "fts_registry_changed_seconds";
+/// Bytes that wait on this node's disk for the log to come back.
+pub const LOG_SPILL_BYTES: &str = "fts_log_spill_bytes";
+/// Records that waited on this node's disk, or wait.
+pub const LOG_SPILLED_RECORDS_TOTAL: &str = "fts_log_spilled_records_total";
+/// Appends refused because as much waits as may.
+pub const LOG_SPILL_REFUSALS_TOTAL: &str = "fts_log_spill_refusals_total";
 
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
@@ -190,6 +196,17 @@ pub const ALL: &[Metric] = &[
         LOG_TORN_BYTES_TOTAL,
         Unit::Bytes,
         "bytes of torn, unacknowledged commits that were cut off at a start",
+    ),
+    gauge(LOG_SPILL_BYTES, Unit::Bytes, "bytes that wait on this node's disk for the log"),
+    counter(
+        LOG_SPILLED_RECORDS_TOTAL,
+        Unit::Count,
+        "records that went to this node's disk because the log was away or slow",
+    ),
+    counter(
+        LOG_SPILL_REFUSALS_TOTAL,
+        Unit::Count,
+        "appends refused because as much waits for the log as may",
     ),
     counter(FOLD_RECORDS, Unit::Count, "records folded, by `store`"),
     gauge(

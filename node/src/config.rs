@@ -5,6 +5,7 @@
 
 mod flows;
 mod layers;
+mod log;
 mod stores;
 mod written;
 
@@ -18,6 +19,7 @@ use anyhow::{Context as _, bail, ensure};
 use fts_actors::pipeline::Settings;
 use fts_adapters::binance::{BinanceFeed, BinanceHistory, Channel, FeedConfig, HistoryConfig};
 use fts_adapters::journal::JournalConfig;
+use fts_adapters::kafka::KafkaConfig;
 use fts_adapters::mapping::Mapping;
 use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
@@ -128,23 +130,7 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
         "`aggregate.flush_interval_ms` is {}: it is in milliseconds, at most 60000",
         written.aggregate.flush_interval_ms
     );
-    let log = &written.log;
-    ensure!(log.kind == "embedded", "`log.kind` is \"{}\": write \"embedded\"", log.kind);
-    ensure!(
-        (1..=1_024).contains(&log.partitions),
-        "`log.partitions` is {}: write 1 to 1024",
-        log.partitions
-    );
-    ensure!(
-        (1 << 20..=1 << 30).contains(&log.segment_bytes),
-        "`log.segment_bytes` is {}: write 1048576 to 1073741824",
-        log.segment_bytes
-    );
-    ensure!(
-        log.retention_bytes >= 2 * log.segment_bytes,
-        "`log.retention_bytes` is {}: it must have room for two segments of `log.segment_bytes`",
-        log.retention_bytes
-    );
+    log::check(&written.log)?;
     let alert = alert(&written)?;
     let mut retention = Vec::new();
     for (table, keep_ms) in written.retention.tables() {
@@ -208,7 +194,17 @@ impl NodeConfig {
         toml::to_string_pretty(&written).expect("what was read from TOML can be written")
     }
 
-    /// For the log.
+    /// For the log in Kafka, and how many bytes may be held while it is away; `None`: the log is
+    /// embedded.
+    pub(crate) fn kafka(&self) -> anyhow::Result<Option<(KafkaConfig, u64)>> {
+        let log = &self.written.log;
+        if log.kind != "kafka" {
+            return Ok(None);
+        }
+        Ok(Some((log::kafka(log)?, log.kafka.spill_bytes)))
+    }
+
+    /// For the log in the data directory.
     pub(crate) fn journal(&self, clock: Arc<dyn Clock>) -> JournalConfig {
         let log = &self.written.log;
         JournalConfig {
@@ -323,7 +319,7 @@ mod tests {
         refused("", &["aggregate.flush_interval_ms=5s"], "aggregate.flush_interval_ms");
         refused("", &["log.retention_bytes=1"], "log.retention_bytes");
         refused("", &["http.listen=8080"], "http.listen");
-        refused("", &["log.kind=\"kafka\""], "log.kind");
+        refused("", &["log.kind=\"rabbit\""], "log.kind");
         refused("", &["batch.enabled=true"], "FTS_BATCH_KEY");
         refused("", &["batch.schedule=24h"], "batch.schedule");
         refused("", &["batch.zone=Madrid"], "batch.zone");

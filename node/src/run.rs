@@ -28,7 +28,8 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on http.listen = {listen}: choose another"))?;
     let address = listener.local_addr()?;
-    let ports = wiring::open(&config)?;
+    let ports = wiring::open(&config).await?;
+    let log = Arc::clone(&ports.log);
     let view = Arc::new(View::default());
     let (stop_http, shutdown) = watch::channel(false);
     let rendered = Arc::clone(&metrics);
@@ -59,6 +60,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         tokio::select! {
             _ = tick.tick() => {
                 view.tick(TICK.as_secs_f64());
+                view.problem("spill", log.trouble());
                 metrics.run_upkeep();
             }
             name = signals.next() => {

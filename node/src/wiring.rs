@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
 use fts_adapters::binance::{BinanceFeed, BinanceHistory};
 use fts_adapters::journal::Journal;
+use fts_adapters::kafka::KafkaLog;
 use fts_adapters::scylla::ScyllaStore;
+use fts_adapters::spill::{Spill, SpillConfig};
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
 use fts_core::port::log::Log;
 use fts_core::port::store::Store;
@@ -16,19 +18,33 @@ use crate::config::{NodeConfig, StoreConfig, StoreEntry};
 use crate::flows::Decoders;
 
 /// Opens everything that a node needs, under its data directory.
-pub(crate) fn open(config: &NodeConfig) -> anyhow::Result<Ports> {
+pub(crate) async fn open(config: &NodeConfig) -> anyhow::Result<Ports> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = open_log(config, &clock)?;
+    let log = open_log(config, &clock).await?;
     let stores = open_stores(config)?;
     ports(config, log, stores, clock)
 }
 
 /// The log.
-pub(crate) fn open_log(
+pub(crate) async fn open_log(
     config: &NodeConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn Log>> {
     make_data_dir(config)?;
+    if let Some((kafka, spill_bytes)) = config.kafka()? {
+        let slow_after = kafka.timeout / 4;
+        let log: Arc<dyn Log> = Arc::new(KafkaLog::open(kafka).await?);
+        if spill_bytes == 0 {
+            return Ok(log);
+        }
+        let spill = SpillConfig {
+            dir: config.data_dir.join("spill"),
+            bytes_max: spill_bytes,
+            slow_after,
+            clock: Arc::clone(clock),
+        };
+        return Ok(Arc::new(Spill::open(log, spill).await?));
+    }
     let (journal, recovery) = Journal::open(config.journal(Arc::clone(clock)))?;
     tracing::info!(segments = recovery.segments, torn_bytes = recovery.torn_bytes, "log opened");
     Ok(Arc::new(journal))

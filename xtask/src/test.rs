@@ -12,8 +12,12 @@ use self::report::{Report, Tally};
 use crate::{shell, stack};
 
 /// Integration tests that need a real server, and which; they skip themselves, loudly, without it.
-const SERVER_TESTS: [(&str, &[&str]); 3] =
-    [("kafka", &["kafka"]), ("scylla", &["cassandra"]), ("elastic", &["elasticsearch"])];
+const SERVER_TESTS: [(&str, &[&str]); 4] = [
+    ("kafka", &["kafka"]),
+    ("spill", &["kafka"]),
+    ("scylla", &["cassandra"]),
+    ("elastic", &["elasticsearch"]),
+];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

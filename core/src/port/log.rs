@@ -48,8 +48,8 @@ pub struct Stored {
 
 /// An append-only, partitioned log.
 ///
-/// - Records of one `append` call that go to one partition lie there side by side, in the order of
-///   the call.
+/// - Records of one `append` call that go to one partition lie there in the order of the call; those
+///   of other calls may lie between them.
 /// - Once `append` answered `Ok`, its records survive the death of the process and of the machine.
 ///   If it answered `Err`, or was never answered, each of them may or may not be there: callers
 ///   append again, readers tell duplicates apart by the exchange's ids.
@@ -89,6 +89,11 @@ pub trait Log: Send + Sync + 'static {
 
     /// What was last saved under `name`.
     async fn load_checkpoint(&self, name: &str) -> Result<Option<Bytes>, LogError>;
+
+    /// What operators should know of it: `None` while all is well. Appends may work all the same.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why the log refused. The split is the caller's decision.

@@ -67,6 +67,26 @@ section!(Log {
     retention_ms: i64 = 86_400_000,
     retention_bytes: u64 = 10 << 30,
     tail_bytes: usize = 32 << 20,
+    kafka: Kafka = Kafka::default(),
+});
+
+section!(Kafka {
+    brokers: Vec<String> = vec!["127.0.0.1:9092".to_owned()],
+    security: String = "plaintext".to_owned(),
+    mechanism: String = "SCRAM-SHA-512".to_owned(),
+    username: String = String::new(),
+    password_file: String = String::new(),
+    ca_file: String = String::new(),
+    certificate_file: String = String::new(),
+    key_file: String = String::new(),
+    topic_prefix: String = String::new(),
+    replication: u16 = 3,
+    min_insync: u16 = 2,
+    retention_ms: i64 = 604_800_000,
+    retention_bytes: i64 = -1,
+    compression: String = "lz4".to_owned(),
+    timeout_ms: u64 = 10_000,
+    spill_bytes: u64 = 1 << 30,
 });
 
 section!(Aggregate { flush_interval_ms: u64 = 5, checkpoint_interval_ms: u64 = 1_000 });

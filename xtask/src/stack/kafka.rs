@@ -84,6 +84,7 @@ impl Service for Kafka {
         };
         let name = format!("FTS_TEST_{}", self.name.to_uppercase());
         let ca = site.run.join("tls/ca.pem").display().to_string();
+        let pids: Vec<_> = processes.iter().map(|it| it.id().to_string()).collect();
         Ok(Started {
             processes,
             variables: vec![
@@ -92,6 +93,7 @@ impl Service for Kafka {
                 (format!("{name}_USER"), USER.to_owned()),
                 (format!("{name}_PASSWORD"), PASSWORD.to_owned()),
                 (format!("{name}_CA"), ca),
+                (format!("{name}_PIDS"), pids.join(",")),
             ],
         })
     }
