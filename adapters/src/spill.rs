@@ -89,7 +89,7 @@ struct Shared {
     is_spilling: RwLock<bool>,
     bytes: AtomicU64,
     status: watch::Sender<SpillStatus>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -120,7 +120,7 @@ impl Spill {
             is_spilling: RwLock::new(false),
             bytes: AtomicU64::new(0),
             status: watch::Sender::default(),
-            wake: Notify::new(),
+            wake: Arc::default(),
         });
         let positions = shared.positions().await;
         if shared.first_waiting(&positions).await {
@@ -320,7 +320,10 @@ async fn hand_over(shared: Weak<Shared>, mut positions: Vec<Position>) {
     loop {
         let Some(shared) = shared.upgrade() else { return };
         if !*shared.is_spilling.read().await {
-            shared.wake.notified().await;
+            let wake = Arc::clone(&shared.wake);
+            // Whoever closes the spill does not wait for this.
+            drop(shared);
+            wake.notified().await;
             continue;
         }
         let pause = match shared.next(&positions).await {
