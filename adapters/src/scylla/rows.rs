@@ -22,6 +22,9 @@ pub(super) trait Stored: Sync + 'static {
     const TABLE: Table;
     /// About how many bytes its values take.
     const BYTES: usize;
+    /// Whether it changes, and is known by its time within its partition: then only the one that
+    /// knows most of those that wait is sent.
+    const KEY_IS_TIME: bool = false;
 
     /// Those of its kind.
     fn of(rows: &Rows) -> &[Self]
@@ -127,6 +130,7 @@ impl Stored for TradeRow {
 impl Stored for CandleRow {
     const TABLE: Table = Table::Candles;
     const BYTES: usize = 512;
+    const KEY_IS_TIME: bool = true;
 
     fn of(rows: &Rows) -> &[Self] {
         &rows.candles
@@ -196,6 +200,7 @@ impl Stored for BookTickerRow {
 impl Stored for BookSecondRow {
     const TABLE: Table = Table::BookSeconds;
     const BYTES: usize = 512;
+    const KEY_IS_TIME: bool = true;
 
     fn of(rows: &Rows) -> &[Self] {
         &rows.book_seconds
@@ -367,6 +372,7 @@ impl Stored for DeadLetterRow {
 impl Stored for DailyRow {
     const TABLE: Table = Table::Dailies;
     const BYTES: usize = 256;
+    const KEY_IS_TIME: bool = true;
 
     fn of(rows: &Rows) -> &[Self] {
         &rows.dailies

@@ -197,6 +197,7 @@ fn chunks<R: Stored>(batches: &[Arc<Rows>]) -> Result<Vec<Chunk<'_, R>>, StoreEr
     let mut chunks: Vec<Chunk<'_, R>> = Vec::new();
     let mut open: HashMap<Partition, usize> = HashMap::new();
     let mut last: Option<usize> = None;
+    let mut waiting: HashMap<(Partition, i64), (usize, usize)> = HashMap::new();
     for row in batches.iter().flat_map(|rows| R::of(rows)) {
         if row.timestamp().is_none() {
             return Err(rejected(row, OUT_OF_RANGE));
@@ -205,6 +206,16 @@ fn chunks<R: Stored>(batches: &[Arc<Rows>]) -> Result<Vec<Chunk<'_, R>>, StoreEr
             return Err(rejected(row, fault));
         }
         let partition = Partition::of(R::TABLE, row.series(), row.time());
+        if R::KEY_IS_TIME {
+            let place = waiting.get(&(partition.clone(), row.time()));
+            let place = place.and_then(|(chunk, at)| chunks.get_mut(*chunk)?.rows.get_mut(*at));
+            if let Some(other) = place {
+                if other.version() < row.version() {
+                    *other = row;
+                }
+                continue;
+            }
+        }
         // Neighbours mostly lie in one partition: they need no look-up.
         let is_last =
             |index: &usize| chunks.get(*index).is_some_and(|it| it.partition == partition);
@@ -219,6 +230,10 @@ fn chunks<R: Stored>(batches: &[Arc<Rows>]) -> Result<Vec<Chunk<'_, R>>, StoreEr
             }
         };
         if let Some(chunk) = chunks.get_mut(index) {
+            if R::KEY_IS_TIME {
+                let key = (chunk.partition.clone(), row.time());
+                waiting.insert(key, (index, chunk.rows.len()));
+            }
             chunk.rows.push(row);
         }
         last = Some(index);
@@ -229,4 +244,94 @@ fn chunks<R: Stored>(batches: &[Arc<Rows>]) -> Result<Vec<Chunk<'_, R>>, StoreEr
 fn rejected<R: Stored>(row: &R, reason: &str) -> StoreError {
     let reason = format!("{reason} ({})", row.key());
     StoreError::Rejected { table: R::TABLE.name(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use fts_core::decimal::{Decimal, Notional};
+    use fts_core::interval::Interval;
+    use fts_core::market::{Source, Symbol, Trade};
+    use fts_core::row::Candle;
+
+    use super::*;
+
+    fn trade(symbol: &str, id: i64, time: i64) -> TradeRow {
+        let (price, quantity) = (Decimal::from_units(1), Decimal::from_units(2));
+        TradeRow {
+            symbol: Symbol::new(symbol).unwrap(),
+            trade: Trade { id, time, price, quantity, buyer_is_maker: false },
+            received_at: time,
+            source: Source::Stream,
+        }
+    }
+
+    fn candle(interval: Interval, open_time: i64, trade_count: i64) -> CandleRow {
+        let (price, sum) = (Decimal::from_units(1), Notional::ZERO);
+        CandleRow {
+            symbol: Symbol::new("BTCUSDT").unwrap(),
+            interval,
+            candle: Candle {
+                open_time,
+                open: price,
+                high: price,
+                low: price,
+                close: price,
+                volume: price,
+                quote_volume: sum,
+                trade_count,
+                taker_buy_volume: price,
+                taker_buy_quote_volume: sum,
+                first_trade_id: 1,
+                last_trade_id: trade_count,
+            },
+            complete: false,
+        }
+    }
+
+    fn trades(rows: Vec<TradeRow>) -> Arc<Rows> {
+        Arc::new(Rows { trades: rows, ..Rows::default() })
+    }
+
+    #[test]
+    fn a_chunk_is_of_one_partition_and_no_larger_than_a_batch() {
+        let hour = 3_600_000;
+        let mixed = (0..100).map(|id| trade(if id % 2 == 0 { "A" } else { "B" }, id, id));
+        let batches = [trades(mixed.collect()), trades(vec![trade("A", 100, hour)])];
+        let chunks = chunks::<TradeRow>(&batches).unwrap();
+        let mut sizes: Vec<_> = chunks.iter().map(|it| it.rows.len()).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, 18, 18, BATCH_ROWS, BATCH_ROWS]);
+        for chunk in &chunks {
+            for row in &chunk.rows {
+                let own = Partition::of(Table::Trades, row.series(), row.trade.time);
+                assert_eq!(own, chunk.partition);
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_window_that_waits_several_times_the_one_that_knows_most_is_sent() {
+        let minute = |count| candle(Interval::Minute, 0, count);
+        let batch = |rows| Arc::new(Rows { candles: rows, ..Rows::default() });
+        let batches = [
+            batch(vec![minute(3), candle(Interval::Minute, 60_000, 1)]),
+            batch(vec![minute(5), candle(Interval::Hour, 0, 4), minute(4)]),
+        ];
+        let chunks = chunks::<CandleRow>(&batches).unwrap();
+        let mut found: Vec<_> = chunks
+            .iter()
+            .flat_map(|it| &it.rows)
+            .map(|it| (it.interval.name(), it.candle.open_time, it.candle.trade_count))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, [("1h", 0, 4), ("1m", 0, 5), ("1m", 60_000, 1)]);
+    }
+
+    #[test]
+    fn a_time_beyond_what_is_stored_is_rejected_with_its_row() {
+        let batches = [trades(vec![trade("A", 1, 0), trade("A", 7, i64::MAX)])];
+        let error = chunks::<TradeRow>(&batches).err();
+        let reason = "its time or version is out of range (A trade 7)".to_owned();
+        assert_eq!(error, Some(StoreError::Rejected { table: "trades", reason }));
+    }
 }
