@@ -52,6 +52,8 @@ enum Part {
     Docs,
     /// The command line refuses what is wrong, with the place.
     Cli,
+    /// What users try wrongly, and what goes wrong around them, is answered with what to do.
+    Mistakes,
     /// Recorded minutes in, the exchange's own klines out.
     Tape,
     /// The same with the node killed at random instants.
@@ -109,6 +111,7 @@ impl Part {
             Self::Servers => servers(),
             Self::Docs => docs(),
             Self::Cli => end_to_end("cli::", instants),
+            Self::Mistakes => end_to_end("mistakes::", instants),
             Self::Tape => end_to_end("tape::", instants),
             Self::Kill => end_to_end("kill::", instants),
             Self::Restart => end_to_end("restart::", instants),
