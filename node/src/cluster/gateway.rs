@@ -241,3 +241,6 @@ fn incarnation() -> String {
     let _ = SystemRandom::new().fill(&mut bytes);
     format!("{:016x}", u64::from_be_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;
