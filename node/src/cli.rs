@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use fts_adapters::journal;
 
 use crate::config::{self, Overrides};
-use crate::{batch, demo, run, status, telemetry};
+use crate::{batch, client, demo, run, status, symbols, telemetry};
 
 /// Captures exchange data, proves that nothing is missing, aggregates and stores it.
 #[derive(Debug, Parser)]
@@ -30,6 +30,12 @@ struct Cli {
     /// The address of the page and the API; as --set http.listen=…
     #[arg(long, global = true, value_name = "ADDR")]
     http: Option<String>,
+    /// Where to listen for the other nodes of a cluster; as --set cluster.listen=…
+    #[arg(long, global = true, value_name = "ADDR")]
+    cluster_listen: Option<String>,
+    /// A node to join; may be given again: any that is alive will do. As --set cluster.join=[…]
+    #[arg(long, global = true, value_name = "ADDR")]
+    join: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,11 +44,22 @@ enum Command {
     Run,
     /// Captures from a simulated exchange in the same process; nothing to configure.
     Demo,
-    /// Shows what a running node (of --http) is doing.
+    /// Shows what a running node, and the cluster that it belongs to, is doing.
     Status {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Which node to ask, such as http://127.0.0.1:8080; the one of --http if left out.
+        #[arg(long, value_name = "URL")]
+        node: Option<String>,
+    },
+    /// Lists, adds or removes symbols of a running node, or of the whole cluster that it belongs to.
+    Symbols {
+        #[command(subcommand)]
+        what: SymbolsCommand,
+        /// Which node to ask, such as http://127.0.0.1:8080; the one of --http if left out.
+        #[arg(long, global = true, value_name = "URL")]
+        node: Option<String>,
     },
     /// The daily batch of stock prices.
     Batch {
@@ -58,6 +75,25 @@ enum Command {
     Config {
         #[command(subcommand)]
         what: ConfigCommand,
+    },
+}
+
+/// What to do with the symbols.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SymbolsCommand {
+    /// Shows what is captured.
+    List,
+    /// Captures these, too, from here on.
+    Add {
+        /// As the exchange writes them, such as SOLUSDT.
+        #[arg(required = true)]
+        symbols: Vec<String>,
+    },
+    /// Captures these no longer; what is stored stays.
+    Remove {
+        /// As the exchange writes them.
+        #[arg(required = true)]
+        symbols: Vec<String>,
     },
 }
 
@@ -93,6 +129,8 @@ pub fn main() -> ExitCode {
         set: cli.set,
         data_dir: cli.data_dir.clone(),
         http: cli.http,
+        cluster_listen: cli.cluster_listen,
+        join: cli.join,
     };
     let config = match config::load(&overrides) {
         Ok(config) => config,
@@ -109,7 +147,10 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Log { what: LogCommand::Check } => check_log(&config.data_dir.join("log")),
-        Command::Status { json } => status::show(config.http_listen, json),
+        Command::Status { json, node } => client::address(node.as_deref(), config.http_listen)
+            .and_then(|it| status::show(it, json)),
+        Command::Symbols { what, node } => client::address(node.as_deref(), config.http_listen)
+            .and_then(|it| symbols::run(it, &what)),
         Command::Batch { what: BatchCommand::Run { symbol } } => {
             batch::run(config.http_listen, symbol.as_deref())
         }

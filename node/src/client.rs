@@ -1,7 +1,7 @@
 //! Asks a running node over its HTTP side: one request a connection, small answers.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -9,16 +9,32 @@ use serde_json::Value;
 
 use crate::cli;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than a node waits for the exchange.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// No node was there to answer; anything else is the answer's fault.
 #[derive(Debug, thiserror::Error)]
-#[error("no node answers at http://{0}: start one, or name its address with --http")]
+#[error("no node answers at http://{0}: start one, or name its address with --http or --node")]
 pub(crate) struct NoNode(SocketAddr);
 
 /// `GET path`: the JSON that comes back.
 pub(crate) fn get(address: SocketAddr, path: &str) -> anyhow::Result<Value> {
-    let body = ask(address, "GET", path)?;
+    send(address, "GET", path)
+}
+
+/// The address of the node to ask: of `--node`, else the configured one.
+pub(crate) fn address(node: Option<&str>, configured: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let Some(text) = node else { return Ok(configured) };
+    let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let found = host.to_socket_addrs().ok().and_then(|mut it| it.next());
+    found.with_context(|| {
+        format!("--node is \"{text}\": write the node's URL, such as http://127.0.0.1:8080")
+    })
+}
+
+/// `method path`: the JSON that comes back.
+pub(crate) fn send(address: SocketAddr, method: &str, path: &str) -> anyhow::Result<Value> {
+    let body = ask(address, method, path)?;
     serde_json::from_str(&body).with_context(|| format!("{path} answered with no JSON"))
 }
 

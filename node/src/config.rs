@@ -3,6 +3,7 @@
 //!
 //! cluster.toml ← environment (`FTS__SECTION__KEY`) ← `--set section.key=value`.
 
+mod cluster;
 mod flows;
 mod layers;
 mod log;
@@ -29,9 +30,11 @@ use fts_core::placement::{Shards, Singleton};
 use fts_core::simulator::Simulator;
 use fts_core::time::{Clock, SystemClock};
 
+pub(crate) use self::cluster::ClusterConfig;
 pub(crate) use self::flows::BatchConfig;
 pub(crate) use self::stores::{StoreConfig, StoreEntry};
 use self::written::Written;
+use crate::cluster::settings;
 
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +47,10 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     /// `--http`
     pub http: Option<String>,
+    /// `--cluster-listen`
+    pub cluster_listen: Option<String>,
+    /// `--join`, each of them.
+    pub join: Vec<String>,
 }
 
 /// What a node does. Valid.
@@ -73,13 +80,27 @@ pub struct NodeConfig {
     alert: AlertRule,
     pub(crate) stores: Vec<StoreEntry>,
     written: Written,
+    /// Its place in a cluster.
+    pub(crate) cluster: Option<ClusterConfig>,
+    /// What somebody wrote, without the defaults.
+    explicit: toml::Table,
 }
 
 /// Loads and checks everything. The error says what is wrong, where, and what to write instead.
 pub fn load(overrides: &Overrides) -> anyhow::Result<NodeConfig> {
     let table = layers::merge(overrides, std::env::vars_os())?;
-    let written = layers::read(table)?;
-    check(written)
+    meaning(table)
+}
+
+fn meaning(table: toml::Table) -> anyhow::Result<NodeConfig> {
+    let mut config = check(layers::read(table.clone())?)?;
+    config.explicit = table;
+    // Several nodes on one machine: only the first can have the usual port and folder.
+    let joins = config.cluster.as_ref().is_some_and(|it| !it.join.is_empty());
+    if joins && !config.has_explicit("http", "listen") {
+        config.http_listen.set_port(0);
+    }
+    Ok(config)
 }
 
 fn check(written: Written) -> anyhow::Result<NodeConfig> {
@@ -146,12 +167,15 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
             "`http.listen` is \"{listen}\": write an address and a port, such as 127.0.0.1:8080"
         )
     })?;
+    let cluster = cluster::check(&written.cluster)?;
     let key = std::env::var(flows::KEY_VARIABLE).ok().filter(|key| !key.trim().is_empty());
     let config = NodeConfig {
         batch: flows::batch(&written.batch, key)?,
         simulator: flows::simulator(&written.transactions)?,
         mapping: flows::mapping(&written.transactions)?,
         name: written.name.clone(),
+        cluster,
+        explicit: toml::Table::new(),
         symbols,
         data_dir: written.data_dir.clone(),
         stream_url: binance.stream_url.clone(),
@@ -202,6 +226,46 @@ impl NodeConfig {
             return Ok(None);
         }
         Ok(Some((log::kafka(log)?, log.kafka.spill_bytes)))
+    }
+
+    /// Whether somebody wrote `section.key`.
+    fn has_explicit(&self, section: &str, key: &str) -> bool {
+        self.explicit.get(section).is_some_and(|it| it.get(key).is_some())
+    }
+
+    /// Whether somebody gave the node a name.
+    pub(crate) fn has_name(&self) -> bool {
+        self.explicit.contains_key("name")
+    }
+
+    /// A folder of its own, where nobody gave the node one: several on one machine must not share it.
+    pub(crate) fn own_data_dir(&mut self) {
+        if !self.explicit.contains_key("data_dir") {
+            let folder: String =
+                self.name.chars().map(|it| if it.is_alphanumeric() { it } else { '-' }).collect();
+            self.data_dir.push(folder);
+        }
+    }
+
+    /// Whether the log is in the data directory of one node.
+    pub(crate) fn has_embedded_log(&self) -> bool {
+        self.written.log.kind == "embedded"
+    }
+
+    /// What all nodes of a cluster must have alike.
+    pub(crate) fn shared(&self) -> String {
+        let all = toml::Table::try_from(&self.written).unwrap_or_default();
+        settings::shared(&all).to_string()
+    }
+
+    /// This node's configuration with the `cluster`'s, as [`Self::shared`] of another node wrote it.
+    pub(crate) fn adopt(&self, cluster: &str) -> anyhow::Result<Self> {
+        let cluster = layers::parse("the cluster's configuration", cluster)?;
+        let mut config = meaning(settings::adopt(&self.explicit, &cluster)?)?;
+        config.explicit.clone_from(&self.explicit);
+        config.name.clone_from(&self.name);
+        config.http_listen = self.http_listen;
+        Ok(config)
     }
 
     /// For the log in the data directory.

@@ -16,7 +16,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use fts_actors::view::View;
 use fts_core::market::Symbol;
 use fts_core::port::store::Store;
@@ -24,10 +24,14 @@ use fts_core::time::{Clock, UnixNanos};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+pub use self::nodes::Nodes;
+
 mod candles;
 mod exchange;
+mod forward;
 mod history;
 mod live;
+pub(crate) mod nodes;
 mod page;
 mod params;
 mod refusal;
@@ -54,6 +58,8 @@ pub struct Web {
     pub clock: Arc<dyn Clock>,
     /// The node's name.
     pub node: String,
+    /// The cluster that it belongs to.
+    pub nodes: Option<Arc<Nodes>>,
     /// When the node started.
     pub started_at: UnixNanos,
     /// Asks the daily batch to run at once; `None` where it is off.
@@ -113,9 +119,12 @@ impl App {
         }
     }
 
-    /// Whether the node follows `symbol`.
+    /// Whether the node, or the cluster that it belongs to, follows `symbol`.
     fn follows(&self, symbol: &Symbol) -> bool {
-        self.web.view.symbol(symbol).is_some()
+        match &self.web.nodes {
+            Some(nodes) => nodes.symbols.current().has(symbol),
+            None => self.web.view.symbol(symbol).is_some(),
+        }
     }
 }
 
@@ -149,12 +158,16 @@ fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .route("/api/v3/ping", get(exchange::ping))
         .route("/api/v3/time", get(exchange::time))
         .route("/api/status", get(status::status))
+        .route("/api/cluster", get(nodes::cluster))
+        .route("/api/symbols", get(nodes::symbols))
+        .route("/api/symbols/{symbol}", put(nodes::add).delete(nodes::remove))
         .route("/api/live", get(live::live))
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .fallback(nothing_here)
         .method_not_allowed_fallback(read_only)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::to_owner))
         .layer(middleware::from_fn(with_headers))
         .layer(middleware::from_fn_with_state(address, known_host))
         .with_state(app)
@@ -186,7 +199,7 @@ async fn nothing_here() -> Response {
 }
 
 async fn read_only() -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, "this node only answers GET\n").into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, "this node does not do that\n").into_response()
 }
 
 /// Waits until few enough requests read the store.

@@ -10,5 +10,6 @@ mod flows;
 pub mod http;
 mod run;
 mod status;
+mod symbols;
 mod telemetry;
 mod wiring;

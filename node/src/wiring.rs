@@ -56,7 +56,8 @@ pub(crate) fn open_stores(config: &NodeConfig) -> anyhow::Result<Vec<StorePort>>
     config.stores.iter().map(|entry| open_store(config, entry)).collect()
 }
 
-fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Result<StorePort> {
+/// One of them.
+pub(crate) fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Result<StorePort> {
     let store: Arc<dyn Store> = match &entry.config {
         StoreConfig::Sqlite(section) => {
             let path = section.path.clone().unwrap_or_else(|| config.data_dir.join("fts.sqlite"));

@@ -27,6 +27,9 @@ use super::symbols::Symbols;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often the log is asked for changes of the symbols that nobody told.
+const REFRESH: Duration = Duration::from_secs(5);
+
 /// What a node says under the key `state`.
 pub mod state {
     /// It is not ready for work.
@@ -121,6 +124,8 @@ impl Controller {
             placed: None,
             handover: Handover::default(),
             target: Arc::default(),
+            in_force: Arc::default(),
+            refreshed: Duration::ZERO,
             told: Told::default(),
         };
         let running = tokio::spawn(decider.run(gossip.clone())).abort_handle();
@@ -195,7 +200,11 @@ struct Decider {
     /// What the placement was computed from.
     placed: Option<(Vec<Member>, Arc<Registry>)>,
     handover: Handover,
+    /// When the log was last asked for the symbols.
+    refreshed: Duration,
     target: Arc<Share>,
+    /// What this node does in fact, as of the last look.
+    in_force: Arc<Share>,
     told: Told,
 }
 
@@ -248,6 +257,11 @@ impl Decider {
 
     fn decide(&mut self, peers: &Arc<Vec<Peer>>) {
         let now = self.started.elapsed();
+        if now.saturating_sub(self.refreshed) >= REFRESH {
+            self.refreshed = now;
+            let symbols = Arc::clone(&self.symbols);
+            tokio::spawn(async move { symbols.refresh().await });
+        }
         let nodes = peers.iter().map(|it| (&it.name, it.is_alive));
         let mut flapping = self.flapping.look(now, nodes);
         metrics::gauge!(CLUSTER_FLAPPING).set(count(flapping.len()));
@@ -272,9 +286,9 @@ impl Decider {
             Arc::clone(&scene.placement)
         };
         let epoch = epoch_text(&placement);
-        let has_changed = is_moved || self.settled.has_changed().unwrap_or(false);
-        if has_changed {
-            let settled = Arc::clone(&self.settled.borrow_and_update());
+        let settled = Arc::clone(&self.settled.borrow_and_update());
+        if is_moved || !Arc::ptr_eq(&settled, &self.in_force) {
+            self.in_force = Arc::clone(&settled);
             let is_settled = handover::includes(&settled, &self.target);
             self.told.settled = if is_settled { epoch.clone() } else { String::new() };
         }

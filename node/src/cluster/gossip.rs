@@ -173,7 +173,7 @@ impl Gossip {
     }
 
     /// Says `state` as the last word, and ends once the others have had time to hear it.
-    pub async fn end(self, state: &str, interval: Duration) {
+    pub async fn end(&self, state: &str, interval: Duration) {
         self.publish("state", state).await;
         tokio::time::sleep(2 * interval).await;
     }
@@ -265,7 +265,7 @@ fn rivals(verdicts: &[(ChitchatId, bool)]) -> BTreeSet<Arc<str>> {
 }
 
 /// Tells whether a text is whole.
-fn digest(text: &str) -> String {
+pub(crate) fn digest(text: &str) -> String {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -26,6 +26,7 @@ const LOCAL: &[&str] = &[
     "log.retention_ms",
     "log.retention_bytes",
     "log.tail_bytes",
+    "log.kafka.spill_bytes",
 ];
 /// A key whose last word contains one of these is secret, or the name of a file of this machine.
 const SECRET: &[&str] = &["password", "secret", "token", "api_key", "_file", "username"];

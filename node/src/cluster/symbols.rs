@@ -142,6 +142,14 @@ impl Symbols {
         is_news
     }
 
+    /// Takes what the log keeps: a node may have died after its change was kept and before it was told.
+    pub async fn refresh(&self) {
+        match self.log.load_checkpoint(CHECKPOINT).await {
+            Ok(kept) => drop(self.take(&String::from_utf8_lossy(&kept.unwrap_or_default()))),
+            Err(error) => tracing::debug!(%error, "cannot look for changes of the symbols"),
+        }
+    }
+
     /// Writes what this node knows into the log, where that is news.
     ///
     /// # Errors

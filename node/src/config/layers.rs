@@ -69,6 +69,14 @@ pub(super) fn apply(
     if let Some(http) = &overrides.http {
         set(&mut table, "http.listen", Value::String(http.clone())).context("in --http")?;
     }
+    if let Some(listen) = &overrides.cluster_listen {
+        set(&mut table, "cluster.listen", Value::String(listen.clone()))
+            .context("in --cluster-listen")?;
+    }
+    if !overrides.join.is_empty() {
+        let join = overrides.join.iter().cloned().map(Value::String).collect();
+        set(&mut table, "cluster.join", Value::Array(join)).context("in --join")?;
+    }
     Ok(table)
 }
 

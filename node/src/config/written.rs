@@ -38,6 +38,7 @@ section!(Written {
     transactions: Transactions = Transactions::default(),
     retention: Retention = Retention::default(),
     http: Http = Http::default(),
+    cluster: Cluster = Cluster::default(),
     telemetry: Telemetry = Telemetry::default(),
     stores: Vec<toml::Table> = vec![toml::toml! { kind = "sqlite" }],
 });
@@ -133,6 +134,16 @@ section!(Retention {
 });
 
 section!(Http { listen: String = "127.0.0.1:8080".to_owned() });
+
+section!(Cluster {
+    listen: String = String::new(),
+    advertise: String = String::new(),
+    join: Vec<String> = Vec::new(),
+    weight: u32 = 100,
+    gossip_interval_ms: u64 = 200,
+    failure_timeout_ms: u64 = 1_200,
+    secret_file: String = String::new(),
+});
 
 section!(Telemetry { filter: String = "info".to_owned() });
 

@@ -18,6 +18,7 @@ use fts_core::row::CandleRow;
 use fts_core::time::UnixNanos;
 use futures_util::stream;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -48,7 +49,7 @@ pub(super) struct Beat {
 struct Best(i64, String, String);
 
 impl Beat {
-    fn of(app: &App, picture: &Picture) -> Self {
+    fn of(app: &App, picture: &Picture, others: &[Value]) -> Self {
         let mut busiest: Vec<(&Symbol, &SymbolView)> = picture.symbols.iter().collect();
         busiest.sort_by(|(_, a), (_, b)| b.rate.total_cmp(&a.rate));
         let best = |(symbol, view): &(&Symbol, &SymbolView)| {
@@ -60,7 +61,7 @@ impl Beat {
         let (first, rest) = busiest.split_at(BOOKS_MAX.min(busiest.len()));
         let first: BTreeMap<Symbol, Best> = first.iter().filter_map(best).collect();
         Self {
-            status: json(&Status::of(app, picture)),
+            status: json(&Status::of(app, picture, others)),
             book: books(first.iter()),
             others: rest.iter().filter_map(best).collect(),
         }
@@ -74,9 +75,17 @@ pub(super) async fn beat(app: &App) {
     loop {
         ticks.tick().await;
         if app.beat.receiver_count() > 0 {
-            let beat = Beat::of(app, &app.web.view.picture());
+            let beat = Beat::of(app, &app.web.view.picture(), &others(app).await);
             app.beat.send_replace(Some(Arc::new(beat)));
         }
+    }
+}
+
+/// What the other nodes say of the symbols that they fold.
+async fn others(app: &App) -> Arc<Vec<Value>> {
+    match &app.web.nodes {
+        Some(nodes) => nodes.others().await,
+        None => Arc::default(),
     }
 }
 
@@ -96,7 +105,8 @@ pub(super) async fn live(
     let Ok(slot) = Arc::clone(&app.live).try_acquire_owned() else {
         return Err(Refusal::unavailable("Too many live clients; try again later."));
     };
-    let client = Client::new(app, chosen, slot);
+    let others = others(&app).await;
+    let client = Client::new(app, chosen, slot, &others);
     let events = stream::unfold(client, async |mut client| {
         client.next().await.map(|event| (Ok::<_, Infallible>(event), client))
     });
@@ -116,7 +126,12 @@ struct Client {
 }
 
 impl Client {
-    fn new(app: Arc<App>, chosen: Option<(Symbol, Interval)>, slot: OwnedSemaphorePermit) -> Self {
+    fn new(
+        app: Arc<App>,
+        chosen: Option<(Symbol, Interval)>,
+        slot: OwnedSemaphorePermit,
+        others: &[Value],
+    ) -> Self {
         let mut beat = app.beat.subscribe();
         beat.mark_unchanged();
         let mut candles = tokio::time::interval(CANDLE);
@@ -131,7 +146,7 @@ impl Client {
             _slot: slot,
             app,
         };
-        let first = Beat::of(&client.app, &client.app.web.view.picture());
+        let first = Beat::of(&client.app, &client.app.web.view.picture(), others);
         client.ready.push_back(Event::default().retry(RETRY).event("hello").data("{}"));
         client.take(&first);
         client

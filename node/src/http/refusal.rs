@@ -94,6 +94,11 @@ impl Refusal {
         Self::caller(-1194, message)
     }
 
+    /// A mistake of the caller's, in the node's own words.
+    pub(super) fn said(message: impl Into<String>) -> Self {
+        Self::caller(-1000, message)
+    }
+
     /// The node cannot answer yet, or not now.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -5,17 +5,25 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use fts_actors::view::{Picture, SymbolView};
 use fts_core::market::Symbol;
 use fts_core::time::UnixNanos;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::App;
+use super::forward::FORWARDED;
 
 /// `GET /api/status`
-pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
-    Json(Status::of(&app, &app.web.view.picture())).into_response()
+pub(super) async fn status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    // Another node asks for what is this one's own.
+    let others = match &app.web.nodes {
+        Some(nodes) if !headers.contains_key(FORWARDED) => nodes.others().await,
+        _ => Arc::default(),
+    };
+    Json(Status::of(&app, &app.web.view.picture(), &others)).into_response()
 }
 
 /// The node's state. Times are epoch milliseconds.
@@ -31,7 +39,15 @@ pub(super) struct Status<'a> {
     stores: Vec<Store<'a>>,
     feeds: Vec<Feed<'a>>,
     partitions: Vec<Partition>,
-    symbols: Vec<SymbolStatus<'a>>,
+    symbols: Vec<Row<'a>>,
+}
+
+/// A symbol that is folded here, or by another node.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Own(Box<SymbolStatus<'a>>),
+    Other(&'a Value),
 }
 
 #[derive(Debug, Serialize)]
@@ -85,7 +101,7 @@ struct SymbolStatus<'a> {
 }
 
 impl<'a> Status<'a> {
-    pub(super) fn of(app: &'a App, picture: &'a Picture) -> Self {
+    pub(super) fn of(app: &'a App, picture: &'a Picture, others: &'a [Value]) -> Self {
         let now = app.web.clock.now();
         let feeds = picture.feeds.iter().map(|(name, feed)| Feed {
             name,
@@ -104,6 +120,12 @@ impl<'a> Status<'a> {
             backlog: it.backlog,
             checkpoint_at: it.checkpoint_at.map(UnixNanos::millis),
         });
+        let nodes = app.web.nodes.as_deref();
+        let own = picture
+            .symbols
+            .iter()
+            .filter(move |(symbol, _)| nodes.is_none_or(|it| it.owns(symbol)))
+            .map(move |(symbol, it)| Row::Own(Box::new(of_symbol(symbol, it, now))));
         Self {
             node: &app.web.node,
             version: env!("CARGO_PKG_VERSION"),
@@ -115,11 +137,7 @@ impl<'a> Status<'a> {
             stores: stores.collect(),
             feeds: feeds.collect(),
             partitions: partitions.collect(),
-            symbols: picture
-                .symbols
-                .iter()
-                .map(|(symbol, it)| of_symbol(symbol, it, now))
-                .collect(),
+            symbols: own.chain(others.iter().map(Row::Other)).collect(),
         }
     }
 }

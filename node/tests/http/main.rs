@@ -72,6 +72,7 @@ impl Node {
             metrics: Arc::new(|| "# TYPE fts_x counter\nfts_x 1\n".to_owned()),
             clock: Arc::new(SystemClock),
             node: "test".to_owned(),
+            nodes: None,
             started_at: UnixNanos::from_millis(START),
             batch: None,
             shutdown,
@@ -422,7 +423,7 @@ async fn what_is_not_there_or_not_allowed_is_said_in_words() {
     }
     let host = format!("Host: {}", node.address);
     let answer = node.ask("POST /api/v3/klines HTTP/1.1", &host).await;
-    assert_eq!((answer.status, answer.body.as_str()), (405, "this node only answers GET\n"));
+    assert_eq!((answer.status, answer.body.as_str()), (405, "this node does not do that\n"));
     assert!(answer.head.to_lowercase().contains("allow: get"), "{answer:?}");
     // A page of another site, whose name was pointed here.
     let answer = node.ask("GET /api/status HTTP/1.1", "Host: evil.example").await;

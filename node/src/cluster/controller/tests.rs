@@ -211,6 +211,8 @@ async fn a_shard_is_let_go_only_when_somebody_else_has_it() {
     let mut shares = b.controller.shares();
     let share = shares.wait_for(|it| !it.partitions.is_empty());
     let share = Arc::clone(&*tokio::time::timeout(PATIENCE, share).await.unwrap().unwrap());
+    let settled_at = Instant::now();
     b.controller.settled(share);
     share_it(&[&a, &b], 20).await;
+    assert!(settled_at.elapsed() < OVERDUE, "it was let go because it was overdue");
 }

@@ -1,0 +1,87 @@
+//! Passes a question about one symbol on to the node that folds it: only that one has what is live.
+//!
+//! Nodes ask each other over plain HTTP, where each says that its page is. If the other does not
+//! answer, this node answers with what it has.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::header::HOST;
+use axum::http::{Method, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use fts_core::market::Symbol;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::App;
+
+/// Says that a request was passed on: it is not passed on again.
+pub(super) const FORWARDED: &str = "x-fts-forwarded";
+/// How long another node may take to begin its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A longer answer of another node is not read.
+const ANSWER_MAX: usize = 16 << 20;
+/// What only the node that folds the symbol has in full.
+const PATHS: [&str; 4] =
+    ["/api/live", "/api/v3/klines", "/api/v3/ticker/24hr", "/api/v3/ticker/bookTicker"];
+
+/// Passes the request on, where another node knows more.
+pub(super) async fn to_owner(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(owner) = owner(&app, &request) else { return next.run(request).await };
+    match get(owner, request.uri()).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::debug!(%owner, %error, "it does not answer; answering here");
+            next.run(request).await
+        }
+    }
+}
+
+/// Another node's answer, as JSON.
+pub(super) async fn get_json(node: SocketAddr, path: &str) -> anyhow::Result<Value> {
+    let response = get(node, &path.parse()?).await?;
+    ensure!(response.status().is_success(), "it answered {}", response.status());
+    let body = tokio::time::timeout(PATIENCE, to_bytes(response.into_body(), ANSWER_MAX)).await??;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+fn owner(app: &App, request: &Request) -> Option<SocketAddr> {
+    let nodes = app.web.nodes.as_ref()?;
+    let is_ours = request.method() != Method::GET
+        || request.headers().contains_key(FORWARDED)
+        || !PATHS.contains(&request.uri().path());
+    if is_ours {
+        return None;
+    }
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).ok()?;
+    let (_, symbol) = pairs.into_iter().find(|(name, _)| name == "symbol")?;
+    nodes.owner(&Symbol::new(&symbol).ok()?)
+}
+
+async fn get(node: SocketAddr, uri: &Uri) -> anyhow::Result<Response> {
+    let asked = async {
+        let stream = TcpStream::connect(node).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // It ends with the answer's body, or with whoever asked.
+        tokio::spawn(async move { drop(connection.await) });
+        let path = uri.path_and_query().context("a request without a path")?.as_str();
+        let request = Request::builder()
+            .uri(path)
+            .header(HOST, node.to_string())
+            .header(FORWARDED, "1")
+            .body(Body::empty())?;
+        Ok(sender.send_request(request).await?.map(Body::new))
+    };
+    tokio::time::timeout(PATIENCE, asked).await.context("no answer")?
+}
