@@ -9,6 +9,7 @@
 //! Works with binance.com, its market-data-only hosts, binance.us and the simulated exchange: they
 //! differ in their URLs only.
 
+mod change;
 mod channel;
 mod connection;
 mod decode;

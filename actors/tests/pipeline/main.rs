@@ -2,8 +2,10 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
 )]
 
 mod memory;
+mod shares;
 mod stores;

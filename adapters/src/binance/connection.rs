@@ -24,11 +24,14 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::change::{Changes, Request};
 use super::net::Socket;
 use super::route::{Routes, Said};
 
 /// Between two requests: with pongs, the exchange takes 5 messages a second.
 const REQUESTS_APART: Duration = Duration::from_millis(300);
+/// Streams that one connection may carry.
+pub(super) const STREAMS_MAX: usize = 1_024;
 /// Bytes of frames that are kept while later streams are still being subscribed.
 const EARLY_BYTES_MAX: usize = 64 << 20;
 
@@ -58,6 +61,7 @@ pub(super) struct Streams {
     after: Option<FeedError>,
     /// Frames that came while later streams were being subscribed.
     early: VecDeque<Frame>,
+    changes: Changes,
     requests: i64,
     asked_at: Option<Instant>,
     /// The exchange's answer to the last request.
@@ -82,6 +86,7 @@ impl Streams {
         routes: Routes,
         clock: Arc<dyn Clock>,
         lifetime: Lifetime,
+        changes: Changes,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -95,6 +100,7 @@ impl Streams {
             owes: false,
             after: None,
             early: VecDeque::new(),
+            changes,
             requests: 0,
             asked_at: None,
             answer: None,
@@ -154,6 +160,78 @@ impl Streams {
             let text = format!("the exchange refused a subscription: {text}");
             disconnected(&("refused", text))
         })
+    }
+
+    /// Carries changes on as far as that goes without waiting.
+    fn poll_changes(&mut self, cx: &mut Context<'_>) -> Result<(), FeedError> {
+        loop {
+            if self.changes.is_unsent {
+                match self.socket.poll_flush_unpin(cx) {
+                    Poll::Ready(Ok(())) => self.changes.is_unsent = false,
+                    Poll::Ready(Err(error)) => return Err(disconnected(&ended(&error))),
+                    Poll::Pending => {}
+                }
+            }
+            if let Some((request, until)) = self.changes.asked.take() {
+                match self.answer.take() {
+                    Some(Ok(())) if request.adds => {}
+                    Some(Ok(())) => {
+                        for symbol in &request.symbols {
+                            self.routes.remove(symbol);
+                        }
+                    }
+                    Some(Err(text)) => {
+                        let text = format!("the exchange refused a change of streams: {text}");
+                        return Err(disconnected(&("refused", text)));
+                    }
+                    None if self.changes.poll_until(cx, until).is_ready() => {
+                        let text = "the exchange did not answer a change of streams in time";
+                        return Err(disconnected(&("timeout", text.to_owned())));
+                    }
+                    None => {
+                        self.changes.asked = Some((request, until));
+                        return Ok(());
+                    }
+                }
+            }
+            if self.changes.waiting.is_empty() {
+                return Ok(());
+            }
+            if let Some(asked_at) = self.asked_at
+                && self.changes.poll_until(cx, asked_at + REQUESTS_APART).is_pending()
+            {
+                return Ok(());
+            }
+            match self.socket.poll_ready_unpin(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(disconnected(&ended(&error))),
+                Poll::Pending => return Ok(()),
+            }
+            let Some(request) = self.changes.waiting.pop_front() else { return Ok(()) };
+            self.ask(request)?;
+        }
+    }
+
+    /// Hands a request to the socket.
+    fn ask(&mut self, request: Request) -> Result<(), FeedError> {
+        if request.adds {
+            // Its frames may come before the answer.
+            for symbol in &request.symbols {
+                self.routes.add(symbol, &self.changes.channels);
+            }
+        }
+        self.requests += 1;
+        let text = serde_json::json!({
+            "method": request.method(), "params": request.names, "id": self.requests,
+        });
+        self.answer = None;
+        let now = Instant::now();
+        self.asked_at = Some(now);
+        let sent = self.socket.start_send_unpin(Message::text(text.to_string()));
+        sent.map_err(|error| disconnected(&ended(&error)))?;
+        self.changes.is_unsent = true;
+        self.changes.asked = Some((request, now + self.changes.patience));
+        Ok(())
     }
 
     /// Takes what is there, up to `max` frames; waits only while there is neither a frame nor an
@@ -300,11 +378,45 @@ impl Connection for Streams {
         }
         loop {
             // Nothing is kept between two polls, so nothing is lost when this is dropped.
-            let frames = poll_fn(|cx| self.poll_frames(cx, max)).await?;
-            if !frames.is_empty() {
+            let was_settled = self.changes.is_settled();
+            let frames = poll_fn(|cx| {
+                if !was_settled {
+                    if let Err(error) = self.poll_changes(cx) {
+                        return Poll::Ready(Err(error));
+                    }
+                    if self.changes.is_settled() {
+                        return Poll::Ready(Ok(Vec::new()));
+                    }
+                }
+                self.poll_frames(cx, max)
+            });
+            let frames = frames.await?;
+            if !frames.is_empty() || self.changes.is_settled() != was_settled {
                 return Ok(frames);
             }
         }
+    }
+
+    fn change(&mut self, add: &[Symbol], remove: &[Symbol]) -> bool {
+        let channels = &self.changes.channels;
+        let requests = [(false, remove), (true, add)];
+        let requests = requests.into_iter().flat_map(|(adds, of)| Request::of(adds, of, channels));
+        let requests: Vec<_> = requests.collect();
+        let (coming, going) = self.changes.pending();
+        let ours = |adds| {
+            let names = requests.iter().filter(move |it| it.adds == adds);
+            names.map(|it| it.names.len()).sum::<usize>()
+        };
+        let after = (self.routes.len() + coming + ours(true)).saturating_sub(going + ours(false));
+        if after > STREAMS_MAX {
+            return false;
+        }
+        self.changes.waiting.extend(requests);
+        true
+    }
+
+    fn is_settled(&self) -> bool {
+        self.changes.is_settled()
     }
 }
 

@@ -14,14 +14,13 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::connection::{Lifetime, Streams};
+use super::change::Changes;
+use super::connection::{Lifetime, STREAMS_MAX, Streams};
 use super::limit::{Attempts, Turnstile};
 use super::net::{DialError, Socket, Target, encode, status_advice};
 use super::route::Routes;
 use super::{Channel, ConfigError};
 
-/// Streams that one connection may carry.
-const STREAMS_MAX: usize = 1_024;
 /// Streams named in the URL or in one request; more are known to fail silently.
 const NAMES_MAX: usize = 200;
 /// Bytes of stream names in the URL: proxies refuse request lines of more than 8 KiB.
@@ -175,7 +174,9 @@ impl Feed for BinanceFeed {
         })?;
         metrics::counter!(BINANCE_CONNECTS_TOTAL).increment(1);
         let lifetime = Lifetime { silence: self.config.read_timeout, age: self.config.max_age };
-        let mut streams = Streams::new(socket, routes, Arc::clone(&self.config.clock), lifetime);
+        let changes = Changes::new(self.config.channels.clone(), self.config.connect_timeout);
+        let clock = Arc::clone(&self.config.clock);
+        let mut streams = Streams::new(socket, routes, clock, lifetime, changes);
         for names in by_request.chunks(NAMES_MAX) {
             streams.subscribe(names, self.config.connect_timeout).await?;
         }

@@ -52,6 +52,28 @@ impl Routes {
         (!names.is_empty()).then_some((Self { streams, first }, names))
     }
 
+    /// Takes in all `channels` of `symbol`.
+    pub(super) fn add(&mut self, symbol: &Symbol, channels: &[Channel]) {
+        for channel in channels {
+            self.streams.insert(channel.stream(symbol), (channel.topic(), symbol.clone()));
+        }
+    }
+
+    /// Forgets the streams of `symbol`.
+    pub(super) fn remove(&mut self, symbol: &Symbol) {
+        self.streams.retain(|_, (_, of)| of != symbol);
+        if self.first == *symbol
+            && let Some(next) = self.streams.values().map(|(_, of)| of).min()
+        {
+            self.first = next.clone();
+        }
+    }
+
+    /// How many streams there are.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Whose frames are those that name no one.
     pub(super) fn first(&self) -> &Symbol {
         &self.first

@@ -101,6 +101,53 @@ async fn await_trades(connection: &mut dyn Connection) {
     timeout(PATIENCE, all).await.expect("no trades come");
 }
 
+/// Reads until the exchange has confirmed the changes asked for.
+async fn await_settled(connection: &mut dyn Connection) {
+    let settled = async {
+        while !connection.is_settled() {
+            let frames = connection.next(1_024).await.unwrap();
+            assert!(frames.iter().all(|it| it.topic != Topic::DeadLetter), "{frames:?}");
+        }
+    };
+    timeout(PATIENCE, settled).await.expect("the change is not confirmed");
+}
+
+#[tokio::test]
+async fn symbols_come_and_go_on_an_open_connection() {
+    let exchange = start(config()).await;
+    let feed = feed(&exchange, PATIENCE);
+    let [first, second] = NAMES.map(symbol);
+    let one = [first.clone()];
+    let mut connection = timeout(PATIENCE, feed.connect(&one)).await.unwrap().unwrap();
+    // To and fro, also before anything is confirmed: what was asked last counts.
+    for (add, remove, expected) in [
+        (vec![&second], vec![], vec![&first, &second]),
+        (vec![], vec![&first], vec![&second]),
+        (vec![&first], vec![&second], vec![&first]),
+    ] {
+        let [add, remove] = [add, remove].map(|it| it.into_iter().cloned().collect::<Vec<_>>());
+        assert!(connection.change(&add, &remove));
+        assert!(!connection.is_settled(), "the exchange was not asked yet");
+        assert!(connection.change(&remove, &add));
+        assert!(connection.change(&add, &remove));
+        await_settled(&mut *connection).await;
+        let mut left: Vec<_> = expected.iter().map(|it| (*it).clone()).collect();
+        let all = async {
+            while !left.is_empty() {
+                for frame in connection.next(1_024).await.unwrap() {
+                    assert!(expected.contains(&&frame.symbol), "{frame:?} was given up");
+                    left.retain(|symbol| *symbol != frame.symbol || frame.topic != Topic::Trade);
+                }
+            }
+        };
+        timeout(PATIENCE, all).await.expect("no trades come");
+    }
+    // More than a connection carries.
+    let many: Vec<_> = (0..400).map(|number| symbol(&format!("S{number}"))).collect();
+    assert!(!connection.change(&many, &[]));
+    assert!(connection.is_settled());
+}
+
 #[tokio::test]
 async fn a_connection_that_is_cut_says_so_and_the_next_one_delivers() {
     let exchange = start(config()).await;

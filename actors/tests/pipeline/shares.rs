@@ -1,0 +1,282 @@
+//! The share of a node changes: actors come and go, what stays is not interrupted, and what is stored
+//! does not depend on who did what.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fts_actors::pipeline::{Pipeline, Ports, Settings};
+use fts_actors::view::View;
+use fts_actors::worker::{Job, JobError, Stop};
+use fts_core::market::{Symbol, Topic};
+use fts_core::placement::{Share, Singleton};
+use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
+use fts_core::time::UnixNanos;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::memory::{MemoryLog, MemoryStore, Mood, ports, settings, symbol, until};
+
+/// How long the exchange takes to confirm a change.
+const CONFIRM: Duration = Duration::from_millis(300);
+
+/// An exchange on which every symbol trades every ten milliseconds.
+#[derive(Default)]
+struct Exchange {
+    connects: AtomicUsize,
+    /// What each open connection delivers, by its number.
+    open: Mutex<BTreeMap<usize, BTreeSet<Symbol>>>,
+    is_rigid: bool,
+}
+
+struct Line {
+    exchange: Arc<Exchange>,
+    number: usize,
+    began: Instant,
+    sent: i64,
+    pending: Option<(Instant, BTreeSet<Symbol>)>,
+}
+
+impl Exchange {
+    fn delivered(&self) -> Vec<Vec<String>> {
+        let open = self.open.lock().unwrap();
+        open.values().map(|it| it.iter().map(Symbol::to_string).collect()).collect()
+    }
+}
+
+struct Door(Arc<Exchange>, Instant);
+
+#[async_trait]
+impl Feed for Door {
+    async fn connect(&self, symbols: &[Symbol]) -> Result<Box<dyn Connection>, FeedError> {
+        let number = self.0.connects.fetch_add(1, Ordering::SeqCst);
+        self.0.open.lock().unwrap().insert(number, symbols.iter().cloned().collect());
+        let exchange = Arc::clone(&self.0);
+        let began = self.1;
+        let sent = now(began);
+        Ok(Box::new(Line { exchange, number, began, sent, pending: None }))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.exchange.open.lock().unwrap().remove(&self.number);
+    }
+}
+
+/// The newest trade id.
+fn now(began: Instant) -> i64 {
+    i64::try_from(began.elapsed().as_millis() / 10).unwrap()
+}
+
+#[async_trait]
+impl Connection for Line {
+    async fn next(&mut self, _: usize) -> Result<Vec<Frame>, FeedError> {
+        loop {
+            let due = self.pending.as_ref().is_some_and(|(at, _)| *at <= Instant::now());
+            if let Some((_, symbols)) = self.pending.take_if(|_| due) {
+                self.exchange.open.lock().unwrap().insert(self.number, symbols);
+                return Ok(Vec::new());
+            }
+            if self.sent < now(self.began) {
+                self.sent += 1;
+                let id = self.sent;
+                let symbols = self.exchange.open.lock().unwrap()[&self.number].clone();
+                let frame = |symbol| Frame {
+                    topic: Topic::Trade,
+                    symbol,
+                    value: format!("{id} {}", id * 100).into(),
+                    received_at: UnixNanos(id * 100_000_000),
+                };
+                return Ok(symbols.into_iter().map(frame).collect());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn change(&mut self, add: &[Symbol], remove: &[Symbol]) -> bool {
+        if self.exchange.is_rigid {
+            return false;
+        }
+        let mut symbols = match &self.pending {
+            Some((_, symbols)) => symbols.clone(),
+            None => self.exchange.open.lock().unwrap()[&self.number].clone(),
+        };
+        symbols.retain(|it| !remove.contains(it));
+        symbols.extend(add.iter().cloned());
+        self.pending = Some((Instant::now() + CONFIRM, symbols));
+        true
+    }
+
+    fn is_settled(&self) -> bool {
+        self.pending.is_none()
+    }
+}
+
+struct Node {
+    pipeline: Pipeline,
+    view: Arc<View>,
+    shares: watch::Sender<Arc<Share>>,
+}
+
+impl Node {
+    async fn start(ports: Ports, settings: Settings) -> Self {
+        let (shares, receiver) = watch::channel(Arc::default());
+        let view = Arc::new(View::default());
+        let pipeline = Pipeline::start(ports, settings, Arc::clone(&view), receiver).await.unwrap();
+        Self { pipeline, view, shares }
+    }
+
+    fn give(&self, share: Share) -> Arc<Share> {
+        let share = Arc::new(share);
+        self.shares.send_replace(Arc::clone(&share));
+        share
+    }
+
+    async fn settle(&self, share: Share) {
+        let share = self.give(share);
+        let mut settled = self.pipeline.settled();
+        let is_it = settled.wait_for(|it| Arc::ptr_eq(it, &share));
+        tokio::time::timeout(Duration::from_secs(60), is_it).await.unwrap().unwrap();
+    }
+}
+
+fn capture(text: &str, partitions: &[u32]) -> Share {
+    let feed = text.split_whitespace().map(symbol).collect();
+    Share { feeds: [feed, Vec::new()], partitions: partitions.to_vec(), ..Share::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn symbols_come_and_go_and_only_what_changed_is_touched() {
+    let exchange = Arc::new(Exchange::default());
+    let (log, store) = (MemoryLog::new(1), MemoryStore::in_mood(Mood::Works));
+    let feed = Arc::new(Door(Arc::clone(&exchange), Instant::now()));
+    let ports = Ports { feed, ..ports(&log, vec![store.port("sqlite")]) };
+    let node = Node::start(ports, settings()).await;
+    let connects = || exchange.connects.load(Ordering::SeqCst);
+
+    node.settle(capture("A B C", &[0])).await;
+    assert_eq!(exchange.delivered(), [vec!["A", "B"], vec!["C"]]);
+    // A free place is taken by request; settled means that the exchange has confirmed it.
+    node.settle(capture("A B C D", &[0])).await;
+    assert_eq!(exchange.delivered(), [vec!["A", "B"], vec!["C", "D"]]);
+    assert_eq!(connects(), 2, "nothing was connected again");
+    // One goes, one comes, on one socket; another socket is needed for the rest.
+    node.settle(capture("B C D E F", &[0])).await;
+    assert_eq!(exchange.delivered(), [vec!["B", "E"], vec!["C", "D"], vec!["F"]]);
+    assert_eq!(connects(), 3);
+    // A socket without a symbol is closed.
+    node.settle(capture("B E F", &[0])).await;
+    assert_eq!(exchange.delivered(), [vec!["B", "E"], vec!["F"]]);
+    let feeds: Vec<_> = node.view.picture().feeds.into_keys().collect();
+    assert_eq!(feeds, ["A-0", "A-2"]);
+    // What stayed has no hole.
+    let kept = store.tables().trades.into_keys().filter(|it| it.0 == symbol("B"));
+    let ids: Vec<_> = kept.map(|it| it.1).collect();
+    assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
+    node.pipeline.shut_down().await;
+    assert!(exchange.delivered().is_empty(), "everything is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_cannot_change_is_replaced_without_a_hole() {
+    let exchange = Arc::new(Exchange { is_rigid: true, ..Exchange::default() });
+    let (log, store) = (MemoryLog::new(1), MemoryStore::in_mood(Mood::Works));
+    let feed = Arc::new(Door(Arc::clone(&exchange), Instant::now()));
+    let ports = Ports { feed, ..ports(&log, vec![store.port("sqlite")]) };
+    let node = Node::start(ports, settings()).await;
+    node.settle(capture("A", &[0])).await;
+    until("some trades", || store.trades() > 20).await;
+    node.settle(capture("A B", &[0])).await;
+    assert_eq!(exchange.delivered(), [vec!["A", "B"]]);
+    assert_eq!(exchange.connects.load(Ordering::SeqCst), 2);
+    until("more trades", || store.trades() > 100).await;
+    node.pipeline.shut_down().await;
+    let kept = store.tables().trades.into_keys().filter(|it| it.0 == symbol("A"));
+    let ids: Vec<_> = kept.map(|it| it.1).collect();
+    assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
+}
+
+/// `count` trades of each of four symbols, a few at a time.
+async fn trade(log: &MemoryLog, symbols: &[Symbol], ids: std::ops::Range<i64>) {
+    for from in ids.step_by(50) {
+        for symbol in symbols {
+            log.trades(symbol, from..from + 50).await;
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_folds_what_and_when_changes_nothing_that_is_stored() {
+    let log = MemoryLog::new(4);
+    let symbols = ["BTCUSDT", "ETHUSDT", "BNBUSDT", "XRPUSDT"].map(symbol);
+    let (shared, alone) = (MemoryStore::default(), MemoryStore::default());
+    let (shared, alone) = (Arc::new(shared), Arc::new(alone));
+    let node = async || Node::start(ports(&log, vec![shared.port("shared")]), settings()).await;
+    let (one, two) = (node().await, node().await);
+    let folding = |partitions: &[u32]| capture("", partitions);
+
+    one.settle(folding(&[0, 1, 2, 3])).await;
+    trade(&log, &symbols, 0..2_000).await;
+    // Handed over, given up by one before the other has it, and the other way round.
+    two.settle(folding(&[2, 3])).await;
+    trade(&log, &symbols, 2_000..3_000).await;
+    one.settle(folding(&[0, 1])).await;
+    let shown: Vec<_> = one.view.picture().partitions.into_keys().collect();
+    assert!(shown.iter().all(|it| *it < 2), "{shown:?} are another node's");
+    trade(&log, &symbols, 3_000..4_000).await;
+    one.give(folding(&[1, 2]));
+    trade(&log, &symbols, 4_000..5_000).await;
+    two.settle(folding(&[0, 3])).await;
+    // Both at once, and to and fro before anything has ended.
+    for partitions in [&[0, 1, 2, 3][..], &[], &[0, 1, 2, 3]] {
+        one.give(folding(partitions));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    two.give(folding(&[0, 1, 2, 3]));
+    trade(&log, &symbols, 5_000..7_000).await;
+    until("all of it is stored", || shared.trades() == 28_000).await;
+    one.pipeline.shut_down().await;
+    two.pipeline.shut_down().await;
+
+    let node = Node::start(ports(&log, vec![alone.port("alone")]), settings()).await;
+    node.settle(folding(&[0, 1, 2, 3])).await;
+    until("all of it is folded again", || alone.trades() == 28_000).await;
+    node.pipeline.shut_down().await;
+    assert_eq!(shared.tables(), alone.tables());
+}
+
+struct Lonely(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Job for Lonely {
+    async fn run(&self, mut stop: Stop) -> Result<(), JobError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        stop.requested().await;
+        self.0.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_singleton_runs_while_the_share_has_it() {
+    let running = Arc::new(AtomicUsize::new(0));
+    let job: Arc<dyn Job> = Arc::new(Lonely(Arc::clone(&running)));
+    let singletons = HashMap::from([(Singleton::Batch, job)]);
+    let log = MemoryLog::new(1);
+    let settings = Settings { singletons, ..settings() };
+    let node = Node::start(ports(&log, Vec::new()), settings).await;
+    let both =
+        Share { singletons: vec![Singleton::Batch, Singleton::Simulator], ..Share::default() };
+    for _ in 0..3 {
+        // The node has no job for the simulator: that holds up nothing.
+        node.settle(both.clone()).await;
+        until("it runs", || running.load(Ordering::SeqCst) == 1).await;
+        node.settle(Share::default()).await;
+        assert_eq!(running.load(Ordering::SeqCst), 0, "settled: it has ended");
+    }
+    node.pipeline.shut_down().await;
+}
