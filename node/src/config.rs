@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use fts_actors::pipeline::Settings;
 use fts_adapters::binance::{BinanceFeed, BinanceHistory, Channel, FeedConfig, HistoryConfig};
+use fts_adapters::cron::CronSchedule;
 use fts_adapters::journal::JournalConfig;
 use fts_adapters::kafka::KafkaConfig;
 use fts_adapters::mapping::Mapping;
@@ -269,6 +270,12 @@ impl NodeConfig {
     }
 
     /// For the log in the data directory.
+    /// When the daily batch is due, be it on or off.
+    pub(crate) fn batch_schedule(&self) -> anyhow::Result<CronSchedule> {
+        flows::schedule(&self.written.batch)
+    }
+
+    /// For the log.
     pub(crate) fn journal(&self, clock: Arc<dyn Clock>) -> JournalConfig {
         let log = &self.written.log;
         JournalConfig {

@@ -1,21 +1,24 @@
-//! The demo: a simulated exchange and a node, in one process.
+//! The demo: a simulated exchange, which knows stocks too, and a node, in one process.
 //!
 //! The market is a pure function of its seed and its beginning; both are kept in the data directory,
 //! so that a second start goes on with the same market, and fetches what it missed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fts_core::market::Symbol;
+use fts_core::simulator::Simulator;
 use fts_exchange::{Config, Exchange, SeededConfig, Source, realistic_symbols};
 use serde::{Deserialize, Serialize};
 
-use crate::config::NodeConfig;
+use crate::config::{BatchConfig, NodeConfig};
 use crate::run;
 
 const SYMBOLS: usize = 8;
 const RATE: f64 = 300.0;
 const SEED: u64 = 20_240_808;
+const STOCKS: [&str; 5] = ["TSLA", "AAPL", "AMZN", "GOOGL", "MSFT"];
 
 /// What makes the market the same again.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +56,17 @@ pub(crate) async fn demo(mut config: NodeConfig, data_dir: Option<PathBuf>) -> a
     config.data_dir.clone_from(&folder.path);
     config.stream_url = format!("ws://{}", exchange.addr());
     config.rest_url = format!("http://{}", exchange.addr());
+    let schedule = config.batch_schedule()?;
+    config.batch = Some(BatchConfig {
+        symbols: STOCKS.iter().map(|it| Symbol::new(it)).collect::<Result<_, _>>()?,
+        url: config.rest_url.clone(),
+        key: "simulated".to_owned(),
+        timeout: Duration::from_secs(10),
+        schedule,
+        requests_per_day: 25,
+        apart: Duration::from_millis(1_100),
+    });
+    config.simulator.get_or_insert(Simulator { seed: SEED, rate: 1 });
     config.symbols = symbols.iter().map(|it| Symbol::new(it)).collect::<Result<_, _>>()?;
     let ran = run::run(config).await;
     exchange.stop().await;

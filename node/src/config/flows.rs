@@ -52,8 +52,7 @@ pub(super) fn batch(written: &Batch, key: Option<String>) -> anyhow::Result<Opti
         .iter()
         .map(|text| Symbol::new(text).context("in `batch.symbols`"))
         .collect::<Result<_, _>>()?;
-    let schedule = CronSchedule::new(&written.schedule, &written.zone)
-        .context("in `batch.schedule` and `batch.zone`")?;
+    let schedule = schedule(written)?;
     for (name, value) in [
         ("batch.requests_per_day", u64::from(written.requests_per_day)),
         ("batch.timeout_ms", written.timeout_ms),
@@ -82,6 +81,12 @@ pub(super) fn batch(written: &Batch, key: Option<String>) -> anyhow::Result<Opti
         requests_per_day: written.requests_per_day,
         apart: Duration::from_millis(written.request_interval_ms),
     }))
+}
+
+/// When the batch is due.
+pub(super) fn schedule(written: &Batch) -> anyhow::Result<CronSchedule> {
+    CronSchedule::new(&written.schedule, &written.zone)
+        .context("in `batch.schedule` and `batch.zone`")
 }
 
 fn read_key(path: &PathBuf) -> anyhow::Result<String> {
