@@ -189,6 +189,8 @@ impl Batch {
             metrics::counter!(BATCH_REQUESTS_TOTAL, "result" => result(&answer)).increment(1);
             metrics::gauge!(BATCH_REQUESTS_USED).set(f64::from(state.used));
             attempts += 1;
+            // The provider counts from when it was asked, which is later than when we began to ask.
+            state.last_request = self.clock.now().millis();
             let error = match answer {
                 Err(DailyError::DayIsOver(text)) => {
                     tracing::warn!(text, "the provider's day is used up: going on tomorrow");

@@ -275,6 +275,11 @@ impl NodeConfig {
         flows::schedule(&self.written.batch)
     }
 
+    /// Transactions a second, be the simulator on or off.
+    pub(crate) fn transactions_rate(&self) -> u32 {
+        self.written.transactions.rate
+    }
+
     /// For the log.
     pub(crate) fn journal(&self, clock: Arc<dyn Clock>) -> JournalConfig {
         let log = &self.written.log;

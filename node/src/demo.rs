@@ -66,7 +66,8 @@ pub(crate) async fn demo(mut config: NodeConfig, data_dir: Option<PathBuf>) -> a
         requests_per_day: 25,
         apart: Duration::from_millis(1_100),
     });
-    config.simulator.get_or_insert(Simulator { seed: SEED, rate: 1 });
+    let rate = config.transactions_rate();
+    config.simulator.get_or_insert(Simulator { seed: SEED, rate });
     config.symbols = symbols.iter().map(|it| Symbol::new(it)).collect::<Result<_, _>>()?;
     let ran = run::run(config).await;
     exchange.stop().await;

@@ -25,5 +25,6 @@ mod kill;
 mod mistakes;
 mod restart;
 mod scylla;
+mod stocks;
 mod support;
 mod tape;
