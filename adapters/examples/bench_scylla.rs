@@ -170,12 +170,11 @@ fn groups(rows: &[TradeRow]) -> Vec<Vec<BareRow>> {
         });
     }
     let mut batches = Vec::new();
-    for mut group in groups.into_values() {
-        while group.len() > BATCH {
-            let rest = group.split_off(BATCH);
-            batches.push(std::mem::replace(&mut group, rest));
+    for group in groups.into_values() {
+        let mut rows = group.into_iter().peekable();
+        while rows.peek().is_some() {
+            batches.push(rows.by_ref().take(BATCH).collect());
         }
-        batches.push(group);
     }
     batches
 }

@@ -8,7 +8,7 @@ use fts_core::row::{
     AlertRow, BookSecondRow, BookTickerRow, CandleRow, DailyChangeRow, DailyRow, DeadLetterRow,
     GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
 };
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, FuturesUnordered, StreamExt as _, TryStreamExt as _};
 
 use super::bucket::Partition;
 use super::cells::Cells;
@@ -92,12 +92,15 @@ impl ScyllaStore {
         };
         self.announce(live, chunks.iter().map(|it| &it.partition)).await?;
         let ttl = self.ttl(R::TABLE);
-        // Boxed: the compiler does not see that a future of a generic reference can be sent.
-        let sent = chunks.into_iter().map(|chunk| Box::pin(self.send(live, chunk, ttl)));
-        stream::iter(sent.collect::<Vec<_>>())
-            .buffer_unordered(self.config.concurrency)
-            .try_for_each(|()| std::future::ready(Ok(())))
-            .await?;
+        // Made as there is room for them: a request under way takes kilobytes.
+        let mut sending = FuturesUnordered::new();
+        for chunk in chunks {
+            if sending.len() >= self.config.concurrency {
+                sending.try_next().await?;
+            }
+            sending.push(self.send(live, chunk, ttl));
+        }
+        while sending.try_next().await?.is_some() {}
         let mut known = lock(&self.newest);
         let known = known.entry(R::TABLE).or_insert(newest);
         *known = newest.max(*known);
