@@ -37,6 +37,8 @@ impl Log for Nothing {
     }
 
     async fn append(&self, _: Vec<Append>) -> Result<(), LogError> {
+        // Else its callers would keep the links from their heartbeats.
+        tokio::task::yield_now().await;
         Ok(())
     }
 
