@@ -16,6 +16,7 @@
 //! | `streams` | where each partition of each topic ends, and who is told |
 //! | `read` | from memory (`tail`), or from a place that is fetched ahead (`cursor`) |
 //! | `checkpoints` | a compacted topic |
+//! | `results` | a store that is written to: a topic a table |
 //!
 //! The partition is chosen as in every log, by the symbol's own hash. There are no transactions and
 //! no compaction in these topics, so offsets are dense; where somebody else's records leave holes
@@ -28,6 +29,7 @@ mod config;
 mod context;
 mod cursor;
 mod read;
+mod results;
 mod streams;
 mod tail;
 mod topics;
@@ -47,6 +49,7 @@ use self::checkpoints::Checkpoints;
 pub use self::config::{KafkaConfig, Login, Security};
 use self::context::Context;
 use self::read::Reader;
+pub use self::results::KafkaResults;
 use self::streams::{Slot, Streams};
 pub use self::topics::KafkaOpenError;
 use self::topics::Wanted;

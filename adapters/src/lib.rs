@@ -3,7 +3,7 @@
 //! | module | port | what is behind it |
 //! |---|---|---|
 //! | [`journal`] | `Log` | segment files in a data directory |
-//! | [`kafka`] | `Log` | Apache Kafka |
+//! | [`kafka`] | `Log`, `Store` | Apache Kafka: the log; topics of results |
 //! | [`spill`] | `Log` | another log, and this node's disk while that is away |
 //! | [`sqlite`] | `Store` | one SQLite file |
 //! | [`alpha_vantage`] | `DailyPrices` | Alpha Vantage |

@@ -8,11 +8,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fts_adapters::kafka::{KafkaConfig, KafkaLog, KafkaOpenError, Login, Security};
-use fts_core::market::{Source, Symbol, Topic};
+use fts_adapters::kafka::{KafkaConfig, KafkaLog, KafkaOpenError, KafkaResults, Login, Security};
+use fts_core::market::{Source, Symbol, Topic, Trade};
 use fts_core::port::log::{Log, LogError, conformance};
+use fts_core::port::store::Store as _;
+use fts_core::row::{Rows, Table, TradeRow};
 use rdkafka::ClientConfig;
-use rdkafka::message::OwnedHeaders;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use self::support::{append, broker, config, read_all, skip};
@@ -191,4 +194,54 @@ async fn records_that_retention_took_are_expired() {
         assert_eq!(outcome, Err(LogError::Expired { oldest: 4 }));
         assert_eq!(read_all(log, Topic::Trade, 4, 1_000).await.len(), 6);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_are_records_that_anybody_can_read() {
+    let Some(broker) = broker() else { return skip() };
+    let config = config(&broker);
+    let results = KafkaResults::new(config.clone(), vec![Table::Trades, Table::Candles]).unwrap();
+    let trade = |id| TradeRow {
+        symbol: Symbol::new("BTCUSDT").unwrap(),
+        trade: Trade {
+            id,
+            time: 1_723_161_255_000,
+            price: "61837.63".parse().unwrap(),
+            quantity: "0.5".parse().unwrap(),
+            buyer_is_maker: true,
+        },
+        received_at: 1_723_161_255_017,
+        source: Source::Stream,
+    };
+    let rows = |ids: &[i64]| {
+        let trades = ids.iter().copied().map(trade).collect();
+        Arc::new(Rows { trades, ..Rows::default() })
+    };
+    results.put(&[rows(&[1, 2]), rows(&[3])]).await.unwrap();
+    results.put(&[rows(&[2])]).await.unwrap();
+
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &broker)
+        .set("group.id", &config.topic_prefix)
+        .create()
+        .unwrap();
+    let topic = format!("{}trades", config.topic_prefix);
+    let mut places = rdkafka::TopicPartitionList::new();
+    for partition in 0..2 {
+        places.add_partition_offset(&topic, partition, rdkafka::Offset::Beginning).unwrap();
+    }
+    consumer.assign(&places).unwrap();
+    let mut found = Vec::new();
+    while found.len() < 4 {
+        let message = consumer.poll(Duration::from_secs(60)).expect("four records").unwrap();
+        let row: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+        assert_eq!(key, format!("BTCUSDT-{}", row["trade_id"]));
+        assert_eq!((&row["price"], &row["symbol"]), (&"61837.63000000".into(), &"BTCUSDT".into()));
+        found.push((key, message.partition()));
+    }
+    found.sort();
+    let keys: Vec<_> = found.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(keys, ["BTCUSDT-1", "BTCUSDT-2", "BTCUSDT-2", "BTCUSDT-3"]);
+    assert_eq!(found[1].1, found[2].1, "one key, one partition");
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
 use fts_adapters::binance::{BinanceFeed, BinanceHistory};
 use fts_adapters::journal::Journal;
-use fts_adapters::kafka::KafkaLog;
+use fts_adapters::kafka::{KafkaLog, KafkaResults};
 use fts_adapters::scylla::ScyllaStore;
 use fts_adapters::spill::{Spill, SpillConfig};
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
@@ -75,6 +75,9 @@ pub(crate) fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Res
                 }
             });
             store
+        }
+        StoreConfig::Kafka(section) => {
+            Arc::new(KafkaResults::new(section.as_ref().clone(), entry.tables.clone())?)
         }
     };
     Ok(StorePort {

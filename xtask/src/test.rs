@@ -102,7 +102,7 @@ struct Instants {
 impl Part {
     /// Whether the part runs the binaries that users run.
     fn needs_release(&self) -> bool {
-        !matches!(self, Self::Unit | Self::Servers | Self::Docs)
+        !matches!(self, Self::Unit | Self::Docs)
     }
 
     fn run(self, instants: &Instants) -> Result<Tally> {
@@ -161,7 +161,11 @@ fn servers() -> Result<Tally> {
     if let Some(servers) = &servers {
         command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
     }
-    tests(command.args(["--", "--show-output"]))
+    let mut tally = tests(command.args(["--", "--show-output"]))?;
+    let variables = servers.as_ref().map_or(&[][..], stack::Ensured::variables);
+    let mut command = e2e(&["kafka::", "scylla::"]);
+    tally.add(tests(command.envs(variables.iter().map(|(name, value)| (name, value))))?);
+    Ok(tally)
 }
 
 fn docs() -> Result<Tally> {
@@ -174,13 +178,19 @@ fn docs() -> Result<Tally> {
     Ok(tally)
 }
 
-fn end_to_end(filter: &str, instants: &Instants) -> Result<Tally> {
+/// The end-to-end tests of these names, against the release binaries.
+fn e2e(filters: &[&str]) -> Command {
     let mut command = shell::cargo();
     // The whole workspace, so that what `unit` built is not built again with fewer features.
     command.args(["test", "--locked", "--workspace", "--test", "e2e"]);
-    command.args(["--", filter, "--nocapture"]);
+    command.arg("--").args(filters).arg("--nocapture");
     command.env("FTS_NODE_BIN", shell::release_binary("fts-node"));
     command.env("FTS_EXCHANGE_BIN", shell::release_binary("fts-exchange"));
+    command
+}
+
+fn end_to_end(filter: &str, instants: &Instants) -> Result<Tally> {
+    let mut command = e2e(&[filter]);
     for (name, value) in [("FTS_KILL_SEED", instants.seed), ("FTS_KILLS", instants.kills)] {
         if let Some(value) = value {
             command.env(name, value.to_string());

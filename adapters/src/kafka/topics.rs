@@ -17,7 +17,7 @@ use super::context::Context;
 const SPREAD: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(200);
 /// Bytes that a record of a topic may have.
-const RECORD_BYTES: i64 = 4 << 20;
+pub(super) const RECORD_BYTES: i64 = 4 << 20;
 const CHECKPOINT_BYTES: i64 = 16 << 20;
 
 /// Why Kafka can't be the log.

@@ -8,6 +8,8 @@ use fts_adapters::kafka::{KafkaConfig, Login, Security};
 
 use super::written::{Kafka, Log};
 
+/// Before the names of tables, where nothing else is written.
+const RESULTS_PREFIX: &str = "fts.";
 /// The environment variable that has Kafka's password, where no file does.
 const PASSWORD: &str = "FTS_KAFKA_PASSWORD";
 const SECURITIES: [&str; 4] = ["plaintext", "tls", "sasl_plaintext", "sasl_tls"];
@@ -37,6 +39,20 @@ pub(super) fn check(log: &Log) -> anyhow::Result<()> {
         log.retention_bytes
     );
     if log.kind == "kafka" { check_kafka(&log.kafka) } else { Ok(()) }
+}
+
+/// `[[stores]]` of the kind "kafka": the keys of `[log.kafka]`, and `partitions`.
+pub(super) fn results(mut section: toml::Table) -> anyhow::Result<KafkaConfig> {
+    ensure!(!section.contains_key("spill_bytes"), "`spill_bytes` is for the log only");
+    section.entry("topic_prefix").or_insert_with(|| RESULTS_PREFIX.into());
+    let partitions = match section.remove("partitions") {
+        None => Log::default().partitions,
+        Some(value) => value.try_into().context("`partitions` is no number")?,
+    };
+    ensure!((1..=1_024).contains(&partitions), "`partitions` is {partitions}: write 1 to 1024");
+    let section: Kafka = section.try_into()?;
+    check_kafka(&section)?;
+    kafka(&Log { kafka: section, partitions, tail_bytes: 0, ..Log::default() })
 }
 
 fn check_kafka(kafka: &Kafka) -> anyhow::Result<()> {
@@ -178,6 +194,19 @@ mod tests {
         refused("key_file = \"key.pem\"", "log.kafka.certificate_file");
         refused("spill_bytes = 7", "log.kafka.spill_bytes");
         refused("password = \"x\"", "password");
+    }
+
+    #[test]
+    fn results_have_the_keys_of_the_log_and_a_prefix_of_their_own() {
+        let read = |text: &str| results(text.parse().unwrap());
+        let config = read("partitions = 7\nreplication = 1\nmin_insync = 1").unwrap();
+        assert_eq!((config.partitions, &*config.topic_prefix), (7, "fts."));
+        assert_eq!(read("topic_prefix = \"\"").unwrap().topic_prefix, "");
+        for (text, place) in [("partitions = 0", "partitions"), ("spill_bytes = 0", "spill_bytes")]
+        {
+            let error = format!("{:#}", read(text).unwrap_err());
+            assert!(error.contains(place), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
+use fts_adapters::kafka::KafkaConfig;
 use fts_adapters::scylla::ScyllaConfig;
 use fts_core::row::Table;
 use serde::Deserialize;
@@ -31,10 +32,12 @@ pub(crate) enum StoreConfig {
     Sqlite(Sqlite),
     /// `kind = "scylla"`
     Scylla(Box<ScyllaConfig>),
+    /// `kind = "kafka"`
+    Kafka(Box<KafkaConfig>),
 }
 
 /// The kinds there are.
-const KINDS: [&str; 2] = ["sqlite", "scylla"];
+const KINDS: [&str; 3] = ["sqlite", "scylla", "kafka"];
 
 impl StoreConfig {
     /// The section of `kind`, from what is left of it.
@@ -46,6 +49,7 @@ impl StoreConfig {
                 config.check()?;
                 Ok(Self::Scylla(Box::new(config)))
             }
+            "kafka" => Ok(Self::Kafka(Box::new(super::log::results(section)?))),
             other => bail!("`kind` is \"{other}\": write one of {}", KINDS.join(", ")),
         }
     }
@@ -80,7 +84,7 @@ pub(super) fn check(
         .iter()
         .filter_map(|it| match &it.config {
             StoreConfig::Sqlite(it) => Some(it.path.as_ref()),
-            StoreConfig::Scylla(_) => None,
+            StoreConfig::Scylla(_) | StoreConfig::Kafka(_) => None,
         })
         .collect();
     for (index, path) in paths.iter().enumerate() {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`tape`] | recorded minutes of the real exchange go in, the exchange's own klines come out |
 //! | [`kill`] | the same rows, though the node is killed at random instants |
+//! | [`kafka`] | the same rows by way of Kafka, though the broker is killed and stands still |
 //! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
 //! | [`restart`] | nothing that is on disk is fetched again |
 //! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
@@ -21,6 +22,7 @@
 
 mod cli;
 mod demo;
+mod kafka;
 mod kill;
 mod mistakes;
 mod restart;

@@ -24,6 +24,14 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Counts what another counted.
+    pub(super) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.reasons.extend(other.reasons);
+    }
+
     /// Counts what a line of a test's output says.
     pub(super) fn heed(&mut self, line: &str) {
         if let Some((_, reason)) = line.split_once("SKIPPED: ") {
