@@ -48,7 +48,9 @@ fn the_tape_comes_through_a_broker_that_dies_and_one_that_stands_still() {
     until("the node to say that records wait", PATIENCE, || {
         node.check_alive();
         let answer = http::get(&command.http, "/readyz")?;
-        (answer.status == 503 && answer.body.contains("wait on this node's disk")).then_some(())
+        (answer.status == 503
+            && String::from_utf8_lossy(&answer.body).contains("wait on this node's disk"))
+        .then_some(())
     });
     // What it took to its disk it has, whatever happens to it.
     node.kill();
