@@ -6,6 +6,7 @@
 //! | [`kill`] | the same rows, though the node is killed at random instants |
 //! | [`kafka`] | the same rows by way of Kafka, though the broker is killed and stands still |
 //! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
+//! | [`cluster`] | three nodes are one, whichever of them dies or leaves |
 //! | [`restart`] | nothing that is on disk is fetched again |
 //! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
 //! | [`mistakes`] | what users try wrongly is answered with what to do |
@@ -21,6 +22,7 @@
 #![expect(clippy::print_stdout, reason = "what a test skips or throws dice for is said aloud")]
 
 mod cli;
+mod cluster;
 mod demo;
 mod kafka;
 mod kill;
