@@ -249,6 +249,27 @@ async function slow() {
   } catch { /* The banner tells when the node is away. */ }
 }
 
+/** Who is there and does what; a node that is alone has no such table. */
+async function nodes() {
+  try {
+    const cluster = await get("/api/cluster");
+    at("nodes-section").hidden = cluster.nodes.length < 2;
+    table("node-rows", cluster.nodes.map((it) => {
+      const odd = it.flapping ? " (comes and goes)" : it.settled || it.state !== "live" ? "" : " (taking over)";
+      const owned = it.owns_symbols.slice(0, 12).join(" ") + (it.owns_symbols.length > 12 ? ` … (${number(it.owns_symbols.length)})` : "");
+      return [
+        [it.node === cluster.node ? `${it.node} (this one)` : it.node, ""],
+        [it.state + odd, it.state === "live" && !odd ? "up" : it.state === "dead" ? "down" : "warn"],
+        [it.http ?? it.address ?? "–", ""], [number(it.feed_a), "number"], [number(it.feed_b), "number"],
+        [it.owns_partitions.join(" ") || "–", ""], [it.rate == null ? "–" : number(it.rate), "number"],
+        [it.lag_ms == null ? "–" : `${number(it.lag_ms)} ms`, "number"],
+        [it.missing == null ? "–" : number(it.missing + it.lost), it.missing ? "number warn" : "number"],
+        [it.complete ?? "–", ""], [owned || "–", ""],
+      ];
+    }));
+  } catch { /* The banner tells when the node is away. */ }
+}
+
 function choose(symbol) {
   if (!symbol || symbol === state.symbol) return;
   state.symbol = symbol;
@@ -288,4 +309,5 @@ setInterval(() => {
 }, 1000);
 setInterval(slow, 10_000);
 setInterval(stocks, 3_000);
-follow().then(slow).then(stocks);
+setInterval(nodes, 2_000);
+follow().then(slow).then(stocks).then(nodes);

@@ -104,3 +104,44 @@ pub(super) fn check(written: &written::Cluster) -> anyhow::Result<Option<Cluster
         secret: Secret::find(variable.as_deref(), file, &addresses)?,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(listen: &str, join: &[&str]) -> written::Cluster {
+        let join = join.iter().map(|it| (*it).to_owned()).collect();
+        written::Cluster { listen: listen.to_owned(), join, ..written::Cluster::default() }
+    }
+
+    #[track_caller]
+    fn refused(written: &written::Cluster, place: &str) {
+        let text = format!("{:#}", check(written).expect_err("it must be refused"));
+        assert!(text.contains(place), "`{place}` is not in: {text}");
+    }
+
+    #[test]
+    fn a_node_is_alone_unless_it_listens_or_joins() {
+        assert!(check(&written("", &[])).unwrap().is_none());
+        let founder = check(&written("127.0.0.1:7401", &[])).unwrap().unwrap();
+        assert!(founder.secret.is_development() && founder.join.is_empty());
+        let joins = check(&written("", &["127.0.0.1:7401", "localhost:7402"])).unwrap().unwrap();
+        assert_eq!(joins.listen.to_string(), ANY_LOOPBACK);
+    }
+
+    #[test]
+    fn what_can_not_work_is_refused_with_its_place() {
+        refused(&written("7401", &[]), "cluster.listen");
+        refused(&written("", &["10.0.0.7:7401"]), "cluster.listen");
+        refused(&written("", &["10.0.0.7"]), "cluster.join");
+        refused(&written("127.0.0.1:1", &["x:0"]), "cluster.join");
+        refused(&written("0.0.0.0:7401", &[]), "cluster.advertise");
+        refused(&written("10.0.0.7:7401", &[]), SECRET_VARIABLE);
+        let heavy = written::Cluster { weight: 10_001, ..written("127.0.0.1:1", &[]) };
+        refused(&heavy, "cluster.weight");
+        let hasty = written::Cluster { failure_timeout_ms: 700, ..written("127.0.0.1:1", &[]) };
+        refused(&hasty, "cluster.failure_timeout_ms");
+        let silent = written::Cluster { gossip_interval_ms: 0, ..written("127.0.0.1:1", &[]) };
+        refused(&silent, "cluster.gossip_interval_ms");
+    }
+}
