@@ -35,7 +35,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let member = tokio::select! {
-        member = Member::open(config, cli::reachable(address), &clock) => member?,
+        member = Member::open(config, address, &clock) => member?,
         // It may have waited for a cluster that is not there.
         _ = signals.next() => return Ok(()),
     };

@@ -106,7 +106,11 @@ impl Controller {
             takes_work: false,
         }));
         let (settled, settled_receiver) = watch::channel(Arc::default());
-        let (state, state_receiver) = watch::channel(state::JOINING);
+        // A node that is alone waits for nobody.
+        let is_alone = gossip.is_none();
+        let first = if is_alone { state::LIVE } else { state::JOINING };
+        let (state, state_receiver) = watch::channel(first);
+        let myself = Member { name: Arc::clone(&me), weight, live: true };
         let decider = Decider {
             me,
             weight,
@@ -120,7 +124,7 @@ impl Controller {
             started: Instant::now(),
             heard: BTreeMap::new(),
             flapping: Flapping::default(),
-            members: Debounced::new(Vec::new()),
+            members: Debounced::new(if is_alone { vec![myself] } else { Vec::new() }),
             placed: None,
             handover: Handover::default(),
             target: Arc::default(),

@@ -103,6 +103,12 @@ pub(crate) async fn join(
              first, or use `log.kind = \"kafka\"`, which survives any node",
         )?),
     };
+    // The others can't dial "any address".
+    let http = if http.ip().is_unspecified() {
+        SocketAddr::new(advertise.ip(), http.port())
+    } else {
+        http
+    };
     let shared = config.shared();
     let about = About {
         http,

@@ -89,13 +89,17 @@ impl Member {
         let weight = config.cluster.as_ref().map_or(100, |it| it.weight);
         let controller =
             Controller::start(Arc::clone(name), weight, gossip.clone(), Arc::clone(&symbols), work);
+        if gossip.is_none() {
+            // All of it is this node's, from the first moment on.
+            let mut shares = controller.shares();
+            drop(shares.wait_for(|share| !share.partitions.is_empty()).await);
+        }
         let nodes = Nodes::new(Arc::clone(name), weight, symbols, controller.scene(), partitions);
         Ok(Control {
             controller,
             nodes: Arc::new(nodes),
             gossip: gossip.clone(),
             links: links.clone(),
-            clock: Arc::clone(&ports.clock),
             interval: config.cluster.as_ref().map_or(Duration::ZERO, |it| it.gossip_interval),
             has_seeds: config.cluster.as_ref().is_some_and(|it| !it.join.is_empty()),
         })
@@ -151,7 +155,6 @@ pub(crate) struct Control {
     pub(crate) nodes: Arc<Nodes>,
     gossip: Option<Arc<Gossip>>,
     links: Option<Links>,
-    clock: Arc<dyn Clock>,
     interval: Duration,
     has_seeds: bool,
 }
@@ -175,13 +178,13 @@ impl Control {
     /// Tells the others how this node's work goes, and the operator what is odd about the cluster.
     pub(crate) async fn report(&self, view: &View) {
         let Some(gossip) = &self.gossip else { return };
-        let bits = self.nodes.bits(&view.picture(), self.clock.now());
+        let bits = self.nodes.bits(&view.picture());
         gossip.publish("status", &serde_json::to_string(&bits).unwrap_or_default()).await;
         let peers = Arc::clone(&gossip.peers().borrow());
         let others = || peers.iter().filter(|it| it.is_alive && !it.is_self);
         let is_lonely = self.has_seeds && others().next().is_none();
         let lonely = "no other node answers: working as if alone";
-        view.problem("cluster", is_lonely.then(|| lonely.to_owned()));
+        warn(view, "cluster", is_lonely.then(|| lonely.to_owned()));
         let is_double = peers.iter().any(|it| it.has_rival && *it.name == *self.nodes.me);
         let double =
             format!("another node that lives is called {}: stop one of them", self.nodes.me);
@@ -193,7 +196,7 @@ impl Control {
             .collect();
         let odd = (!odd.is_empty())
             .then(|| format!("of another configuration than this node: {}", odd.join(", ")));
-        view.problem("configuration", odd);
+        warn(view, "configuration", odd);
     }
 
     /// Hands all work over.
@@ -210,4 +213,12 @@ impl Control {
             links.stop();
         }
     }
+}
+
+/// Says (or takes back) what is odd and keeps no node from being ready.
+fn warn(view: &View, part: &str, what: Option<String>) {
+    view.update(|picture| match what {
+        Some(what) => drop(picture.warnings.insert(part.to_owned(), what)),
+        None => drop(picture.warnings.remove(part)),
+    });
 }

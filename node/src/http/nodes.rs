@@ -97,7 +97,7 @@ impl Nodes {
     }
 
     /// What this node says of its work.
-    pub(crate) fn bits(&self, picture: &Picture, now: UnixNanos) -> Bits {
+    pub(crate) fn bits(&self, picture: &Picture) -> Bits {
         let scene = Arc::clone(&self.scene.borrow());
         let mut bits = Bits {
             backlog: picture.partitions.values().map(|it| it.backlog).sum(),
@@ -120,7 +120,6 @@ impl Nodes {
                 && view.contiguous_trade_id == view.last_trade_id;
             bits.complete += usize::from(is_complete);
         }
-        let _ = now;
         bits.rate = (bits.rate * 10.0).round() / 10.0;
         bits
     }
@@ -189,7 +188,7 @@ pub(super) async fn cluster(State(app): State<Arc<App>>) -> Response {
     let scene = Arc::clone(&nodes.scene.borrow());
     let mut rows: Vec<Node> = scene.peers.iter().map(|it| Node::of(it, &scene)).collect();
     if rows.is_empty() {
-        let bits = nodes.bits(&app.web.view.picture(), app.web.clock.now());
+        let bits = nodes.bits(&app.web.view.picture());
         let mut alone = Node { node: nodes.me.to_string(), state: "live", ..Node::default() };
         alone.weight = Some(nodes.weight);
         alone.version = Some(env!("CARGO_PKG_VERSION").to_owned());
