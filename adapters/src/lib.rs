@@ -8,6 +8,7 @@
 //! | [`sqlite`] | `Store` | one SQLite file |
 //! | [`alpha_vantage`] | `DailyPrices` | Alpha Vantage |
 //! | [`scylla`] | `Store` | a ScyllaDB or Cassandra cluster |
+//! | [`elasticsearch`] | `Store` | an Elasticsearch or OpenSearch cluster |
 //! | [`binance`] | `Feed`, `History`, `Decode` | the exchange's streams and REST |
 //! | [`cron`] | `Schedule` | cron expressions |
 //! | [`daily_csv`], [`line_log`] | `DailyReport`, `LineLog` | files for people |
@@ -18,10 +19,12 @@ pub mod binance;
 pub mod cron;
 pub mod daily_csv;
 mod digits;
+pub mod elasticsearch;
 pub mod journal;
 pub mod kafka;
 pub mod line_log;
 pub mod mapping;
 pub mod scylla;
+mod secret;
 pub mod spill;
 pub mod sqlite;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
 use fts_adapters::binance::{BinanceFeed, BinanceHistory};
+use fts_adapters::elasticsearch::ElasticsearchStore;
 use fts_adapters::journal::Journal;
 use fts_adapters::kafka::{KafkaLog, KafkaResults};
 use fts_adapters::scylla::ScyllaStore;
 use fts_adapters::spill::{Spill, SpillConfig};
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
 use fts_core::port::log::Log;
-use fts_core::port::store::Store;
+use fts_core::port::store::{Store, StoreError};
 use fts_core::time::{Clock, SystemClock};
 
 use crate::config::{NodeConfig, StoreConfig, StoreEntry};
@@ -67,13 +68,16 @@ pub(crate) fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Res
             let mut section = section.as_ref().clone();
             section.retention = entry.retention.iter().copied().collect();
             let store = Arc::new(ScyllaStore::new(section)?);
-            // What is wrong with login or tables is said before the first row is.
-            let (opened, name) = (Arc::clone(&store), entry.name.clone());
-            tokio::spawn(async move {
-                if let Err(error) = opened.connect().await {
-                    tracing::warn!(store = name, %error, "not connected; trying again");
-                }
-            });
+            let opened = Arc::clone(&store);
+            greet(entry, async move { opened.connect().await });
+            store
+        }
+        StoreConfig::Elasticsearch(section) => {
+            let mut section = section.as_ref().clone();
+            section.tables = entry.tables.iter().copied().collect();
+            let store = Arc::new(ElasticsearchStore::new(section)?);
+            let opened = Arc::clone(&store);
+            greet(entry, async move { opened.connect().await });
             store
         }
         StoreConfig::Kafka(section) => {
@@ -86,6 +90,19 @@ pub(crate) fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Res
         tables: entry.tables.clone(),
         retention: entry.retention.clone(),
     })
+}
+
+/// Says what is wrong with login or tables before the first row is written.
+fn greet(
+    entry: &StoreEntry,
+    connected: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+) {
+    let name = entry.name.clone();
+    tokio::spawn(async move {
+        if let Err(error) = connected.await {
+            tracing::warn!(store = name, %error, "not connected; trying again");
+        }
+    });
 }
 
 /// Everything together.

@@ -1,11 +1,12 @@
 //! Where the cluster is, who asks, and how much at once.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use fts_core::row::Table;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+pub use crate::secret::Secret;
 
 /// A ScyllaDB or Cassandra cluster and how to use it. As TOML, all keys but `nodes` may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -78,37 +79,6 @@ pub enum Consistency {
     EachQuorum,
     /// All: one that is down stops writing.
     All,
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// What is shown in place of it.
-    const HIDDEN: &str = "(hidden)";
-
-    /// Keeps `text` from being shown.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(Self::HIDDEN)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(Self::HIDDEN)
-    }
 }
 
 /// Why a configuration can't be used.

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
+use fts_adapters::elasticsearch::ElasticsearchConfig;
 use fts_adapters::kafka::KafkaConfig;
 use fts_adapters::scylla::ScyllaConfig;
 use fts_core::row::Table;
@@ -34,10 +35,12 @@ pub(crate) enum StoreConfig {
     Scylla(Box<ScyllaConfig>),
     /// `kind = "kafka"`
     Kafka(Box<KafkaConfig>),
+    /// `kind = "elasticsearch"`
+    Elasticsearch(Box<ElasticsearchConfig>),
 }
 
 /// The kinds there are.
-const KINDS: [&str; 3] = ["sqlite", "scylla", "kafka"];
+const KINDS: [&str; 4] = ["sqlite", "scylla", "kafka", "elasticsearch"];
 
 impl StoreConfig {
     /// The section of `kind`, from what is left of it.
@@ -50,6 +53,11 @@ impl StoreConfig {
                 Ok(Self::Scylla(Box::new(config)))
             }
             "kafka" => Ok(Self::Kafka(Box::new(super::log::results(section)?))),
+            "elasticsearch" => {
+                let config: ElasticsearchConfig = section.try_into()?;
+                config.check()?;
+                Ok(Self::Elasticsearch(Box::new(config)))
+            }
             other => bail!("`kind` is \"{other}\": write one of {}", KINDS.join(", ")),
         }
     }
@@ -84,7 +92,7 @@ pub(super) fn check(
         .iter()
         .filter_map(|it| match &it.config {
             StoreConfig::Sqlite(it) => Some(it.path.as_ref()),
-            StoreConfig::Scylla(_) | StoreConfig::Kafka(_) => None,
+            StoreConfig::Scylla(_) | StoreConfig::Kafka(_) | StoreConfig::Elasticsearch(_) => None,
         })
         .collect();
     for (index, path) in paths.iter().enumerate() {
@@ -108,6 +116,7 @@ fn entry(mut section: toml::Table, retention: &[(Table, i64)]) -> anyhow::Result
         "`name` is \"{name}\": write up to 32 of a-z, 0-9 and _"
     );
     let tables = match section.remove("tables") {
+        None if kind == "elasticsearch" => ElasticsearchConfig::USUAL_TABLES.to_vec(),
         None => Table::ALL.to_vec(),
         Some(names) => tables(names)?,
     };
@@ -133,7 +142,7 @@ fn table(name: &str, place: &str) -> anyhow::Result<Table> {
 
 fn tables(names: Value) -> anyhow::Result<Vec<Table>> {
     let names: Vec<String> = names.try_into().context("`tables` is not a list of names")?;
-    ensure!(!names.is_empty(), "`tables` is empty: leave it out for all of them");
+    ensure!(!names.is_empty(), "`tables` is empty: leave it out for the usual ones");
     let mut tables = Vec::new();
     for name in &names {
         let table = table(name, "tables")?;
@@ -203,6 +212,23 @@ mod tests {
         refused(&format!("{scylla}nodes = [\"a:1\"]\npath = \"x\""), &["number 1", "path"]);
         let user = format!("{scylla}nodes = [\"a:1\"]\nusername = \"fts\"");
         refused(&user, &["number 1", "`password_file`"]);
+    }
+
+    #[test]
+    fn an_elasticsearch_store_has_its_own_keys_and_takes_what_is_about_stocks() {
+        let elastic = "[[stores]]\nkind = \"elasticsearch\"\n";
+        let stores = read(&format!("{elastic}nodes = [\"https://a:9200\"]\nreplicas = 0")).unwrap();
+        let StoreConfig::Elasticsearch(config) = &stores[0].config else { panic!("{stores:?}") };
+        assert_eq!(config.replicas, 0);
+        assert!(stores[0].tables.contains(&Table::Transactions));
+        assert!(!stores[0].tables.contains(&Table::Trades));
+        assert_eq!(stores[0].retention, []);
+        let market = "nodes = [\"a:1\"]\ntables = [\"trades\"]";
+        let stores = read(&format!("{elastic}{market}")).unwrap();
+        assert_eq!(stores[0].tables, [Table::Trades]);
+        assert_eq!(stores[0].retention, [(Table::Trades, 5)]);
+        refused(elastic, &["number 1", "`nodes`", "https://host:port"]);
+        refused(&format!("{elastic}nodes = [\"a:1\"]\npath = \"x\""), &["number 1", "path"]);
     }
 
     #[test]

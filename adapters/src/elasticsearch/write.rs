@@ -1,0 +1,376 @@
+//! Rows into `_bulk` requests: bounded in size, so many at once, what failed tried again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::http::Method;
+use fts_core::backoff::Backoff;
+use fts_core::port::store::StoreError;
+use fts_core::row::{Rows, Table};
+use futures_util::future;
+use serde::Deserialize;
+
+use super::ElasticsearchStore;
+use super::client::Client;
+use super::document::{Document, OUT_OF_RANGE, quoted};
+use super::errors::{self, Fault, Verdict};
+use super::index::Index;
+use super::rows::{Stored, each};
+
+/// How often documents are sent that the cluster is too busy for. The waits between add up to some
+/// four seconds; the caller tries again after that.
+const ATTEMPTS_MAX: u32 = 8;
+const WAIT_MIN: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(1);
+/// The largest document: servers take requests of 100 MiB, and of one document less than half.
+const DOCUMENT_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// The longest key that servers take.
+const ID_BYTES_MAX: usize = 512;
+/// Rejected rows that are named each.
+const NAMED_MAX: usize = 3;
+const NDJSON: &str = "application/x-ndjson";
+
+/// What a `_bulk` request says, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+}
+
+/// One of its actions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    table: Table,
+    /// Where its lines end.
+    end: usize,
+}
+
+impl Body {
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Deletes the document, unless it knows more than what has this version.
+    pub(super) fn delete(&mut self, table: Table, index: &str, id: &str, version: i64) {
+        self.action("delete", index, id, version);
+        self.items.push(Item { table, end: self.bytes.len() });
+    }
+
+    /// Writes the row, unless what is there knows more. Leaves no trace of a row that can't be
+    /// stored.
+    fn add(&mut self, row: &dyn Stored, index: &Index, id: &str) -> Result<(), &'static str> {
+        let start = self.bytes.len();
+        let added = self.lines(row, index, id);
+        if added.is_err() {
+            self.bytes.truncate(start);
+            return added;
+        }
+        if self.bytes.len() - start > DOCUMENT_BYTES_MAX {
+            self.bytes.truncate(start);
+            return Err("it is larger than 32 MiB");
+        }
+        self.items.push(Item { table: row.table(), end: self.bytes.len() });
+        Ok(())
+    }
+
+    fn lines(&mut self, row: &dyn Stored, index: &Index, id: &str) -> Result<(), &'static str> {
+        if id.len() > ID_BYTES_MAX {
+            return Err("its key is longer than 512 bytes");
+        }
+        if row.version() < 0 {
+            return Err("its version is negative");
+        }
+        self.action("index", &index.name, id, row.version());
+        let mut document = Document::begin(&mut self.bytes);
+        row.write(&mut document);
+        document.end()?;
+        self.bytes.push(b'\n');
+        Ok(())
+    }
+
+    fn action(&mut self, kind: &str, index: &str, id: &str, version: i64) {
+        let out = &mut self.bytes;
+        out.extend_from_slice(b"{\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\":{\"_index\":");
+        quoted(out, index);
+        out.extend_from_slice(b",\"_id\":");
+        quoted(out, id);
+        out.extend_from_slice(b",\"version\":");
+        out.extend_from_slice(version.to_string().as_bytes());
+        out.extend_from_slice(b",\"version_type\":\"external_gte\"}}\n");
+    }
+
+    /// The lines of an item, and the item.
+    fn get(&self, number: usize) -> Option<(&[u8], &Item)> {
+        let item = self.items.get(number)?;
+        let start = number.checked_sub(1).and_then(|it| self.items.get(it)).map_or(0, |it| it.end);
+        Some((self.bytes.get(start..item.end)?, item))
+    }
+
+    /// Only these items.
+    fn only(&self, numbers: &[usize]) -> Self {
+        let mut body = Self::default();
+        for (lines, item) in numbers.iter().filter_map(|it| self.get(*it)) {
+            body.bytes.extend_from_slice(lines);
+            body.items.push(Item { table: item.table, end: body.bytes.len() });
+        }
+        body
+    }
+
+    /// Which document an item is about.
+    fn id(&self, number: usize) -> String {
+        #[derive(Deserialize)]
+        struct Id {
+            #[serde(rename = "_id")]
+            id: String,
+        }
+        let line = self.get(number).and_then(|(lines, _)| lines.split(|it| *it == b'\n').next());
+        let action = line.and_then(|it| serde_json::from_slice::<BTreeMap<String, Id>>(it).ok());
+        action.and_then(|it| it.into_values().next()).map(|it| it.id).unwrap_or_default()
+    }
+}
+
+/// Makes bodies of rows, as large as they may be.
+struct Bodies<'r> {
+    rows: std::vec::IntoIter<&'r dyn Stored>,
+    store: &'r ElasticsearchStore,
+    /// The index of the row before: neighbours mostly lie in one.
+    index: Option<(Table, Index)>,
+    id: String,
+    rejected: Rejected,
+}
+
+impl Bodies<'_> {
+    /// The next one; an empty one at the end.
+    fn next(&mut self) -> Body {
+        let limit = self.store.config.bulk_bytes;
+        let mut body = Body::default();
+        while body.bytes.len() < limit {
+            let Some(row) = self.rows.next() else { break };
+            self.id.clear();
+            row.id(&mut self.id);
+            let (table, time) = (row.table(), row.time());
+            let known = self.index.take().filter(|(of, it)| *of == table && it.holds(time));
+            self.index = known.or_else(|| {
+                Index::of(&self.store.config.index_prefix, table, time).map(|it| (table, it))
+            });
+            let added = match &self.index {
+                Some((_, index)) => body.add(row, index, &self.id),
+                None => Err(OUT_OF_RANGE),
+            };
+            if let Err(reason) = added {
+                self.rejected.add(table, &self.id, reason);
+            }
+        }
+        body
+    }
+}
+
+/// Rows that the store can't hold.
+#[derive(Debug, Default)]
+struct Rejected(BTreeMap<Table, (usize, Vec<String>)>);
+
+impl Rejected {
+    fn add(&mut self, table: Table, id: &str, reason: &str) {
+        let (count, named) = self.0.entry(table).or_default();
+        *count += 1;
+        if named.len() < NAMED_MAX {
+            named.push(format!("{reason} ({id})"));
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        for (table, (count, mut named)) in other.0 {
+            let (all, known) = self.0.entry(table).or_default();
+            *all += count;
+            known.append(&mut named);
+            known.truncate(NAMED_MAX);
+        }
+    }
+
+    /// The rows of one table, as an error; the caller hears of the next table the next time.
+    fn error(self) -> Option<StoreError> {
+        let (table, (count, named)) = self.0.into_iter().next()?;
+        let more = count - named.len();
+        let mut reason = errors::shortened(named.join("; "));
+        if more > 0 {
+            reason.push_str(&format!("; and {more} more"));
+        }
+        Some(StoreError::Rejected { table: table.name(), reason })
+    }
+}
+
+/// What the server answers to a `_bulk` request, less what is not needed.
+#[derive(Deserialize)]
+struct BulkAnswer<'a> {
+    #[serde(borrow)]
+    items: Vec<BTreeMap<&'a str, ItemAnswer>>,
+}
+
+#[derive(Deserialize)]
+struct ItemAnswer {
+    status: u16,
+    #[serde(default)]
+    error: Option<Fault>,
+}
+
+impl ElasticsearchStore {
+    /// Writes all rows of all batches that can be written, and then says which can't.
+    pub(super) async fn write(
+        &self,
+        client: &Client,
+        batches: &[Arc<Rows>],
+    ) -> Result<(), StoreError> {
+        let rows: Vec<&dyn Stored> = batches.iter().flat_map(|rows| each(rows)).collect();
+        let bodies = StdMutex::new(Bodies {
+            rows: rows.into_iter(),
+            store: self,
+            index: None,
+            id: String::new(),
+            rejected: Rejected::default(),
+        });
+        let workers = (0..self.config.concurrency).map(|_| self.work(client, &bodies));
+        let outcomes = future::try_join_all(workers).await?;
+        let mut rejected = bodies.into_inner().unwrap_or_else(PoisonError::into_inner).rejected;
+        for more in outcomes {
+            rejected.append(more);
+        }
+        rejected.error().map_or(Ok(()), Err)
+    }
+
+    /// Sends bodies as long as there are any. A body is made once it may be sent: that bounds how
+    /// many there are.
+    async fn work(
+        &self,
+        client: &Client,
+        bodies: &StdMutex<Bodies<'_>>,
+    ) -> Result<Rejected, StoreError> {
+        let mut rejected = Rejected::default();
+        loop {
+            let _permit = self.permits.acquire().await;
+            let body = bodies.lock().unwrap_or_else(PoisonError::into_inner).next();
+            if body.is_empty() {
+                return Ok(rejected);
+            }
+            rejected.append(self.send(client, body).await?.0);
+        }
+    }
+
+    /// Sends a body until each of its items is done for good. Answers which were rejected, and how
+    /// many were done by this.
+    async fn send(&self, client: &Client, body: Body) -> Result<(Rejected, u64), StoreError> {
+        let (mut rejected, mut done) = (Rejected::default(), 0);
+        let mut backoff = Backoff::new(WAIT_MIN, WAIT_MAX);
+        // Halves of what was too large wait here.
+        let mut waiting = vec![body];
+        while let Some(body) = waiting.pop() {
+            for table in body.items.iter().map(|it| it.table) {
+                self.fresh.written(table);
+            }
+            let outcome = self.send_once(client, &body).await?;
+            let (again, reason) = match outcome {
+                Sent::Items { again, reason, rejected: more, done: count } => {
+                    rejected.append(more);
+                    done += count;
+                    (again, reason)
+                }
+                Sent::Busy(reason) => ((0..body.items.len()).collect(), reason),
+                Sent::TooLarge(reason) if body.items.len() < 2 => {
+                    let table = body.items.first().map_or(Table::Trades, |it| it.table);
+                    rejected.add(table, &body.id(0), &reason);
+                    continue;
+                }
+                Sent::TooLarge(_) => {
+                    let numbers: Vec<usize> = (0..body.items.len()).collect();
+                    let (first, second) = numbers.split_at(numbers.len() / 2);
+                    // The first half is on top: rows of one key keep their order.
+                    waiting.extend([body.only(second), body.only(first)]);
+                    continue;
+                }
+            };
+            if again.is_empty() {
+                continue;
+            }
+            let wait = backoff.next(u32::MAX / 2);
+            if backoff.failures() >= ATTEMPTS_MAX {
+                return Err(errors::unavailable(reason));
+            }
+            tracing::debug!(rows = again.len(), reason, ?wait, "the cluster is busy");
+            tokio::time::sleep(wait).await;
+            waiting.push(body.only(&again));
+        }
+        Ok((rejected, done))
+    }
+
+    async fn send_once(&self, client: &Client, body: &Body) -> Result<Sent, StoreError> {
+        let timeout = format!("{}ms", self.config.request_timeout_ms / 2);
+        let query = [
+            ("filter_path", "items.*.status,items.*.error"),
+            ("timeout", timeout.as_str()),
+        ];
+        let bytes = Bytes::copy_from_slice(&body.bytes);
+        let answer = client.send(Method::Post, "/_bulk", &query, Some((NDJSON, bytes))).await?;
+        match answer.verdict() {
+            None => {}
+            Some(Verdict::Busy(reason)) => return Ok(Sent::Busy(reason)),
+            Some(Verdict::TooLarge(reason)) => return Ok(Sent::TooLarge(reason)),
+            Some(verdict) => return Err(verdict.into()),
+        }
+        outcome(body, &answer.body)
+    }
+
+    /// Deletes what `body` names. Answers how many documents that were.
+    pub(super) async fn delete(&self, client: &Client, body: Body) -> Result<u64, StoreError> {
+        self.send(client, body).await.map(|(_, done)| done)
+    }
+}
+
+/// What came of one request.
+#[derive(Debug)]
+enum Sent {
+    Items {
+        /// What the cluster was too busy for, and its words.
+        again: Vec<usize>,
+        reason: String,
+        rejected: Rejected,
+        /// Items that did what they should: not those that found a row that knows more.
+        done: u64,
+    },
+    Busy(String),
+    TooLarge(String),
+}
+
+fn outcome(body: &Body, answer: &[u8]) -> Result<Sent, StoreError> {
+    let nonsense = |error: &dyn std::fmt::Display| {
+        errors::refused(format!("an answer makes no sense ({error}): is this Elasticsearch?"))
+    };
+    let answer: BulkAnswer<'_> = serde_json::from_slice(answer).map_err(|it| nonsense(&it))?;
+    let items = answer.items;
+    if items.len() != body.items.len() {
+        return Err(nonsense(&format!("{} items of {}", items.len(), body.items.len())));
+    }
+    let (mut again, mut reason, mut rejected, mut done) =
+        (Vec::new(), String::new(), Rejected::default(), 0);
+    for (number, item) in items.into_iter().filter_map(|it| it.into_values().next()).enumerate() {
+        match (item.status, &item.error) {
+            (200..=299, _) => done += 1,
+            // What is there knows more, or is gone.
+            (409, _) | (404, None) => {}
+            (status, fault) => match errors::judge(status, &fault.clone().unwrap_or_default()) {
+                Verdict::Busy(words) => {
+                    again.push(number);
+                    reason = words;
+                }
+                Verdict::Rejected(words) | Verdict::TooLarge(words) => {
+                    let table = body.items.get(number).map_or(Table::Trades, |it| it.table);
+                    rejected.add(table, &body.id(number), &words);
+                }
+                verdict => return Err(verdict.into()),
+            },
+        }
+    }
+    Ok(Sent::Items { again, reason, rejected, done })
+}
