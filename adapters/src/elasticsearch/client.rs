@@ -147,7 +147,11 @@ impl Client {
         answer.unwrap_or_else(|_| Err(errors::timed_out(self.timeout_ms)))
     }
 
-    pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, StoreError> {
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Answer, StoreError> {
         self.send(Method::Get, path, query, None).await
     }
 
@@ -186,9 +190,7 @@ fn secret(source: &Source<'_>) -> Result<Option<String>, StoreError> {
     let Some(name) = source.variable else { return Ok(None) };
     let text = std::env::var(name);
     text.map(Some).map_err(|_| {
-        errors::refused(format!(
-            "the environment has no `{name}`: set it, or name `{key}_file`"
-        ))
+        errors::refused(format!("the environment has no `{name}`: set it, or name `{key}_file`"))
     })
 }
 

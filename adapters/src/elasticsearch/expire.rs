@@ -144,6 +144,8 @@ async fn newest(client: &Client, table: Table, alias: &str) -> Result<Option<i64
 
 fn parsed<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(body).map_err(|error| {
-        super::errors::refused(format!("an answer makes no sense ({error}): is this Elasticsearch?"))
+        super::errors::refused(format!(
+            "an answer makes no sense ({error}): is this Elasticsearch?"
+        ))
     })
 }

@@ -46,7 +46,10 @@ pub(super) async fn migrate(
             (Some(_), Some(version)) if version > VERSION => return Err(too_new(&index, version)),
             (Some(table), Some(_)) => {
                 tracing::info!(index, version = VERSION, "bringing an index up to date");
-                client.put_json(&format!("/{index}/_mapping"), &mapping(*table)).await?.success()?;
+                client
+                    .put_json(&format!("/{index}/_mapping"), &mapping(*table))
+                    .await?
+                    .success()?;
             }
             (_, _) => {
                 return Err(errors::refused(format!(

@@ -138,9 +138,8 @@ impl ElasticsearchStore {
                 body["search_after"] = serde_json::from_str(after.get()).unwrap_or_default();
             }
             let answer = ask(client, &alias, &body).await?;
-            let found: Found<'_> = serde_json::from_slice(&answer).map_err(|error| {
-                errors::refused(format!("an answer makes no sense ({error})"))
-            })?;
+            let found: Found<'_> = serde_json::from_slice(&answer)
+                .map_err(|error| errors::refused(format!("an answer makes no sense ({error})")))?;
             if found.shards.failed > 0 || found.timed_out {
                 let why = found.shards.failures.map_or("it timed out", RawValue::get);
                 return Err(errors::unavailable(format!("a search is not whole: {why}")));

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Source, Symbol, Ticker, Trade};
 use fts_core::row::{
-    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DailyChangeRow, DailyRow,
-    DeadLetterRow, GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
+    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DailyChangeRow,
+    DailyRow, DeadLetterRow, GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
 };
 use fts_core::stock::{Daily, Transaction};
 

@@ -307,10 +307,8 @@ impl ElasticsearchStore {
 
     async fn send_once(&self, client: &Client, body: &Body) -> Result<Sent, StoreError> {
         let timeout = format!("{}ms", self.config.request_timeout_ms / 2);
-        let query = [
-            ("filter_path", "items.*.status,items.*.error"),
-            ("timeout", timeout.as_str()),
-        ];
+        let query =
+            [("filter_path", "items.*.status,items.*.error"), ("timeout", timeout.as_str())];
         let bytes = Bytes::copy_from_slice(&body.bytes);
         let answer = client.send(Method::Post, "/_bulk", &query, Some((NDJSON, bytes))).await?;
         match answer.verdict() {
