@@ -13,6 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::KafkaConfig;
 use super::context::Context;
+use super::read::watermarks;
 
 /// The topic's name, behind the prefix.
 pub(super) const TOPIC: &str = "fts-checkpoints";
@@ -69,7 +70,7 @@ impl Checkpoints {
 
 impl State {
     fn read_on(&mut self, topic: &str, timeout: Duration) -> Result<(), KafkaError> {
-        let (low, high) = self.client.fetch_watermarks(topic, 0, timeout)?;
+        let (low, high) = watermarks(&self.client, topic, 0, timeout)?;
         self.next = self.next.max(low);
         if self.next >= high {
             return Ok(());

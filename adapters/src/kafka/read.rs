@@ -20,6 +20,8 @@ use super::tail::Tail;
 const FETCH: Duration = Duration::from_secs(5);
 /// After how long without any of them Kafka is asked whether it is there at all.
 const DOUBT: Duration = Duration::from_secs(2);
+/// How long to leave a partition alone that has no leader.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Nothing is known to be hollow.
 const NOWHERE: u64 = u64::MAX;
 
@@ -191,7 +193,7 @@ impl Reader {
     pub(super) async fn bounds(&self, slot: Slot) -> Result<(u64, u64), LogError> {
         let (probe, timeout) = (Arc::clone(&self.probe), self.timeout);
         let name = self.streams.name(slot.topic).to_owned();
-        let ask = move || probe.fetch_watermarks(&name, slot.number(), timeout);
+        let ask = move || watermarks(&probe, &name, slot.number(), timeout);
         let answer = tokio::task::spawn_blocking(ask).await;
         let (low, high) = answer
             .map_err(|panic| LogError::Broken(panic.to_string()))?
@@ -244,6 +246,34 @@ impl Reader {
         let what =
             error.rdkafka_error_code().map_or_else(|| error.to_string(), |it| it.to_string());
         LogError::Unavailable(format!("kafka: {what}{}", self.context.why()))
+    }
+}
+
+/// The offsets of the oldest record and of the next one. Blocks; while a partition changes its
+/// leader, it is asked again.
+pub(super) fn watermarks(
+    client: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+    timeout: Duration,
+) -> Result<(i64, i64), KafkaError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let answer = client.fetch_watermarks(topic, partition, timeout);
+        let is_passing =
+            answer.as_ref().err().and_then(KafkaError::rdkafka_error_code).is_some_and(|code| {
+                matches!(
+                    code,
+                    RDKafkaErrorCode::NotLeaderForPartition
+                        | RDKafkaErrorCode::LeaderNotAvailable
+                        | RDKafkaErrorCode::UnknownTopicOrPartition
+                        | RDKafkaErrorCode::UnknownPartition
+                )
+            });
+        if !is_passing || Instant::now() >= deadline {
+            return answer;
+        }
+        std::thread::sleep(ASK_AGAIN);
     }
 }
 
