@@ -21,6 +21,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "what a test skips or throws dice for is said aloud")]
 
+mod chaos;
 mod cli;
 mod cluster;
 mod demo;
