@@ -1,4 +1,4 @@
-//! The developer's door: `cargo xtask test | kill | stack | tidy | bench`.
+//! The developer's door: `cargo xtask test | kill | chaos | stack | tidy | bench`.
 
 #![expect(clippy::print_stdout, reason = "a command talks to whoever called it")]
 
@@ -25,6 +25,8 @@ enum Command {
     Test(test::Arguments),
     /// The kill test alone, with other instants or more of them.
     Kill(test::KillArguments),
+    /// Harm to a cluster of three nodes, with and without Kafka, and the exchange's truth afterwards.
+    Chaos(test::ChaosArguments),
     /// Real servers on this machine, for tests and for trying things out.
     #[command(subcommand)]
     Stack(stack::Command),
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Kill(arguments) => test::kill(&arguments),
+        Command::Chaos(arguments) => test::chaos(&arguments),
         Command::Stack(command) => stack::run(&command),
         Command::Tidy => tidy::run(),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -19,6 +19,9 @@ const SERVER_TESTS: [(&str, &[&str]); 4] = [
     ("elastic", &["elasticsearch"]),
 ];
 
+/// End-to-end tests that need them, too.
+const SERVER_E2E: [&str; 4] = ["kafka::", "scylla::", "elastic::", "chaos::with_kafka"];
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only these parts; all of them if none is named.
@@ -42,6 +45,25 @@ pub(crate) struct KillArguments {
     kills: u64,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChaosArguments {
+    /// Seed of what happens when.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often harm is done, in each scene.
+    #[arg(long, default_value_t = 10)]
+    rounds: u64,
+    /// Symbols of the simulated market.
+    #[arg(long, default_value_t = 50)]
+    symbols: u64,
+    /// Its messages a second.
+    #[arg(long, default_value_t = 5_000)]
+    rate: u64,
+    /// How long a stopped node stands still, or a cut lasts, seconds.
+    #[arg(long, default_value_t = 30)]
+    stop_seconds: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Every test that needs no other process, in every crate.
@@ -62,6 +84,12 @@ enum Part {
     Restart,
     /// The demo from nothing, and again.
     Demo,
+    /// Daily prices and transactions, as the demo has them.
+    Stocks,
+    /// Several nodes are one.
+    Cluster,
+    /// Nodes are killed and stopped, and what is stored is the truth.
+    Chaos,
     /// The demo's page in a real browser.
     Page,
 }
@@ -93,6 +121,27 @@ pub(crate) fn kill(arguments: &KillArguments) -> Result<bool> {
     run(&Arguments { parts: vec![Part::Kill], seed, kills })
 }
 
+/// The whole matrix of harm, with and without Kafka (three brokers), once for this seed.
+pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
+    build_release()?;
+    let servers = stack::ensure(&["kafka3"])?;
+    let mut command = e2e(&["chaos::"]);
+    command.args(["--test-threads", "1"]);
+    command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
+    for (name, value) in [
+        ("SEED", arguments.seed),
+        ("ROUNDS", arguments.rounds),
+        ("SYMBOLS", arguments.symbols),
+        ("RATE", arguments.rate),
+        ("STOP_S", arguments.stop_seconds),
+    ] {
+        command.env(format!("FTS_CHAOS_{name}"), value.to_string());
+    }
+    let mut report = Report::default();
+    report.run("chaos", || tests(&mut command));
+    Ok(report.finish())
+}
+
 /// When and how often the kill test kills.
 struct Instants {
     seed: Option<u64>,
@@ -116,6 +165,9 @@ impl Part {
             Self::Kill => end_to_end("kill::", instants),
             Self::Restart => end_to_end("restart::", instants),
             Self::Demo => end_to_end("demo::", instants),
+            Self::Stocks => end_to_end("stocks::", instants),
+            Self::Cluster => end_to_end("cluster::", instants),
+            Self::Chaos => end_to_end("chaos::without", instants),
             Self::Page => page::run(),
         }
     }
@@ -163,7 +215,7 @@ fn servers() -> Result<Tally> {
     }
     let mut tally = tests(command.args(["--", "--show-output"]))?;
     let variables = servers.as_ref().map_or(&[][..], stack::Ensured::variables);
-    let mut command = e2e(&["kafka::", "scylla::"]);
+    let mut command = e2e(&SERVER_E2E);
     tally.add(tests(command.envs(variables.iter().map(|(name, value)| (name, value))))?);
     Ok(tally)
 }
@@ -233,4 +285,19 @@ fn integration_tests() -> Result<Vec<String>> {
     names.sort();
     names.dedup();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_to_end_test_is_part_of_the_whole() {
+        let main = std::fs::read_to_string(shell::root().join("node/tests/e2e/main.rs")).unwrap();
+        let here = std::fs::read_to_string(shell::root().join("xtask/src/test.rs")).unwrap();
+        let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        for module in modules.filter(|it| *it != "support") {
+            assert!(here.contains(&format!("\"{module}::")), "no part runs `{module}`");
+        }
+    }
 }

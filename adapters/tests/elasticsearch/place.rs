@@ -69,7 +69,8 @@ impl Indices {
     pub(crate) async fn documents(&self, table: Table) -> Vec<Value> {
         let name = table.name();
         self.ask("POST", &format!("/{{p}}{name}/_refresh"), "").await;
-        let search = format!("/{{p}}{name}/_search?size=10000&version=true&ignore_unavailable=true");
+        let search =
+            format!("/{{p}}{name}/_search?size=10000&version=true&ignore_unavailable=true");
         let (_, mut found) = self.ask("GET", &search, "").await;
         let Value::Array(mut hits) = found["hits"]["hits"].take() else { panic!("{found}") };
         hits.sort_by_key(|it| it["_id"].to_string());
@@ -90,7 +91,8 @@ impl Place for Indices {
     }
 
     async fn remove(&self) {
-        let (_, found) = self.ask("GET", "/{p}*/_settings?filter_path=*.settings.index.uuid", "").await;
+        let (_, found) =
+            self.ask("GET", "/{p}*/_settings?filter_path=*.settings.index.uuid", "").await;
         if let Value::Object(indices) = found {
             for index in indices.keys() {
                 self.ask("DELETE", &format!("/{index}"), "").await;
