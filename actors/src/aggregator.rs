@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
 use fts_core::alert::AlertRule;
-use fts_core::market::{Source, Topic};
+use fts_core::market::{Event, Source, Topic};
 use fts_core::metrics::{CHECKPOINT_BYTES, CHECKPOINTS_TOTAL};
 use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
@@ -215,6 +215,9 @@ impl Aggregator {
                     Source::Control => fts_proto::control::decode(&stored.record.value),
                     Source::Stream | Source::Backfill => self.decode.decode(*topic, &stored.record),
                 };
+                if matches!(event, Ok(Event::Connected)) {
+                    run.connected.insert(stored.record.key.clone(), stored.offset);
+                }
                 run.aggregate.absorb(*topic, stored, event);
                 run.received.push(stored.record.received_at);
                 bytes += stored.record.value.len();
@@ -233,7 +236,11 @@ impl Aggregator {
         let was_caught_up = run.is_caught_up;
         run.is_caught_up = was_caught_up || run.has_reached(&run.on_disk);
         let claim = self.partition.lead.claim(self.target.index, sum(&run.positions));
+        let wanted = self.partition.demand.wanted();
+        let is_other = !Arc::ptr_eq(&wanted, &run.wanted);
+        run.wanted = wanted;
         let is_urgent = match claim {
+            _ if is_other => true,
             Claim::TakesOver => true,
             Claim::Leads => {
                 run.is_caught_up != was_caught_up
@@ -259,19 +266,31 @@ impl Aggregator {
         // Also for one that follows: what it takes over with is everything.
         let mut news: Vec<_> = run.aggregate.take_news().collect();
         match claim {
-            Claim::Follows => return,
-            Claim::Leads => {}
-            Claim::TakesOver => news = run.aggregate.symbols().iter().collect(),
+            Claim::Follows => {
+                // What the one that speaks has come past, it has told.
+                let told = self.partition.demand.position();
+                run.connected.retain(|_, offset| *offset >= told);
+                return;
+            }
+            Claim::Leads if !is_other => {}
+            Claim::Leads | Claim::TakesOver => news = run.aggregate.symbols().iter().collect(),
         }
         self.view.update(|picture| {
-            for state in &news {
+            // As of this moment: what is not wanted any more is taken away only once.
+            let wanted = self.partition.demand.wanted();
+            for state in news.iter().filter(|state| wanted.contains(&state.symbol)) {
                 show(picture.symbols.entry(state.symbol.clone()).or_default(), state);
             }
         });
         let need = |state: &&SymbolState| (state.symbol.clone(), Need::of(&state.coverage));
         let needs = news.iter().map(need).collect();
-        self.partition.demand.tell(run.is_caught_up, position, needs);
-        let holes = run.aggregate.symbols().iter().flat_map(|state| state.coverage.holes());
+        let connected = std::mem::take(&mut run.connected).into_keys();
+        self.partition.demand.tell(run.is_caught_up, position, needs, connected);
+        let is_wanted = |state: &&SymbolState| {
+            state.coverage.holes().next().is_some() && run.wanted.contains(&state.symbol)
+        };
+        let states = run.aggregate.symbols().iter().filter(is_wanted);
+        let holes = states.flat_map(|state| state.coverage.holes());
         let missing: i64 = holes.map(|(first, last)| last - first + 1).sum();
         run.meters.missing.set(f64::from(u32::try_from(missing).unwrap_or(u32::MAX)));
     }

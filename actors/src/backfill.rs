@@ -1,13 +1,14 @@
 //! Fetches by REST what no connection delivered, and appends it to the same log.
 //!
 //! - Supervised by [`crate::supervisor`], restarted alone.
-//! - Receives what is missing from its partition's aggregator, and the word of new connections.
+//! - Receives from its partition's aggregator what is missing, and the word of new connections; which
+//!   symbols are wanted at all.
 //! - Emits trades, floors and gaps to the log.
 //! - Loses, if it dies, nothing: what is missing is told again.
 //!
 //! An id counts as lost only on proof: an answer of the exchange that skips it. Silence is no proof.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,28 +87,42 @@ enum Task {
 #[async_trait]
 impl Job for Backfill {
     async fn run(&self, mut stop: Stop) -> Result<(), JobError> {
-        let mut progress: HashMap<Symbol, Progress> = HashMap::new();
+        let mut progress = HashMap::new();
+        let outcome = self.drive(&mut progress, &mut stop).await;
+        for symbol in progress.keys() {
+            self.view.problem(&part(symbol), None);
+        }
+        outcome
+    }
+}
+
+impl Backfill {
+    async fn drive(
+        &self,
+        progress: &mut HashMap<Symbol, Progress>,
+        stop: &mut Stop,
+    ) -> Result<(), JobError> {
         loop {
             let mut worked = false;
             let mut wait = IDLE;
-            if let Some((seen, connected)) = self.partition.demand.look() {
-                for symbol in connected {
-                    let entry = self.entry(&mut progress, &symbol);
-                    entry.is_probe_due = true;
-                }
-                let nothing = Need::default();
-                let symbols: Vec<Symbol> =
-                    progress.keys().chain(seen.needs.keys()).cloned().collect();
-                let symbols: BTreeSet<Symbol> = symbols.into_iter().collect();
-                for symbol in symbols {
+            if let Some(seen) = self.partition.demand.look() {
+                progress.retain(|symbol, _| {
+                    let is_wanted = seen.needs.contains_key(symbol);
+                    if !is_wanted {
+                        // What could not be had is missed by nobody.
+                        self.view.problem(&part(symbol), None);
+                    }
+                    is_wanted
+                });
+                for (symbol, need) in &seen.needs {
                     if stop.is_requested() {
                         return Ok(());
                     }
-                    let need = seen.needs.get(&symbol).unwrap_or(&nothing);
-                    let entry = self.entry(&mut progress, &symbol);
+                    let entry = self.entry(progress, symbol);
+                    entry.is_probe_due |= seen.connected.contains(symbol);
                     match self.choose(entry, need, &seen) {
                         Ok(task) => {
-                            self.work(&symbol, need, task, entry, &mut stop).await?;
+                            self.work(symbol, need, task, entry, stop).await?;
                             worked = true;
                         }
                         Err(pause) => wait = wait.min(pause),
@@ -122,9 +137,7 @@ impl Job for Backfill {
             }
         }
     }
-}
 
-impl Backfill {
     fn entry<'a>(
         &self,
         progress: &'a mut HashMap<Symbol, Progress>,
@@ -199,7 +212,7 @@ impl Backfill {
             () = stop.requested() => return Ok(()),
             answer = asked => answer,
         };
-        let part = format!("history of {symbol}");
+        let part = part(symbol);
         match answer {
             Ok(answer) => {
                 self.view.problem(&part, None);
@@ -308,6 +321,11 @@ impl Backfill {
         }
         Ok(())
     }
+}
+
+/// What a problem with a symbol's past is shown under.
+fn part(symbol: &Symbol) -> String {
+    format!("history of {symbol}")
 }
 
 /// What the exchange answered, as records.

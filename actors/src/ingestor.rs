@@ -2,7 +2,8 @@
 //!
 //! - Supervised by [`crate::supervisor`], restarted alone.
 //! - Receives frames from its connection, and which symbols it shall have.
-//! - Emits records to the log, and the word "connected" to the backfills of its symbols.
+//! - Emits records to the log; among them, on a new connection, the word "connected" for each of its
+//!   symbols: their backfills, on whatever node, look for what came just before.
 //! - Loses, if it dies, what the exchange sends until it is back: trades come by backfill, changes
 //!   of the book in between are gone (two feeds prevent that).
 
@@ -12,13 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fts_core::backoff::Backoff;
-use fts_core::market::{Source, Symbol};
+use fts_core::market::{Source, Symbol, Topic};
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
 use fts_core::port::log::{Append, Log, LogError, Record};
 use fts_core::time::Clock;
 use tokio::sync::{Notify, watch};
 
-use crate::partition::Partition;
 use crate::view::View;
 use crate::worker::{Job, JobError, Stop};
 
@@ -40,8 +40,6 @@ pub struct Ingestor {
     pub source: Arc<dyn Feed>,
     /// Where they go.
     pub log: Arc<dyn Log>,
-    /// Who hears that it is connected, by number.
-    pub partitions: Vec<Arc<Partition>>,
     /// What the node shows.
     pub view: Arc<View>,
     /// The clock; also the source of chance for the backoff.
@@ -125,7 +123,7 @@ impl Job for Ingestor {
             };
             let error = match connection {
                 Ok(link) => {
-                    self.connected(&link);
+                    self.connected(&link.symbols, &stop).await?;
                     let (received, ended) = self.drive(link, &mut wanted, &mut stop).await?;
                     if received {
                         backoff.reset();
@@ -191,7 +189,7 @@ impl Ingestor {
             }
             if !is_confirmed && link.connection.is_settled() {
                 is_confirmed = true;
-                self.confirmed(&link.symbols);
+                self.confirmed(&link.symbols, stop).await?;
             }
             let frames = tokio::select! {
                 () = stop.requested() => return Ok((received, Ended::Stopped)),
@@ -264,36 +262,50 @@ impl Ingestor {
         append(&*self.log, batch, &self.view, stop).await
     }
 
-    fn connected(&self, link: &Link) {
-        tracing::info!(feed = self.name, symbols = link.symbols.len(), "connected");
-        // What came before this connection may be missing, whoever had it.
-        self.tell(&link.symbols);
-        self.confirmed(&link.symbols);
+    async fn connected(&self, symbols: &Arc<Vec<Symbol>>, stop: &Stop) -> Result<(), JobError> {
+        tracing::info!(feed = self.name, symbols = symbols.len(), "connected");
         self.view.update(|picture| {
             let view = picture.feeds.entry(self.name.clone()).or_default();
             view.connected = true;
             view.connects += 1;
         });
         self.view.problem(&format!("feed {}", self.name), None);
+        self.confirm(symbols);
+        // What came before this connection may be missing, whoever had it.
+        self.tell(symbols, stop).await
     }
 
     /// The exchange delivers these from here on.
-    fn confirmed(&self, symbols: &Arc<Vec<Symbol>>) {
-        let added = self.subscription.confirm(symbols);
-        self.tell(&added);
+    async fn confirmed(&self, symbols: &Arc<Vec<Symbol>>, stop: &Stop) -> Result<(), JobError> {
+        let added = self.confirm(symbols);
+        self.tell(&added, stop).await
+    }
+
+    /// Shows what the exchange delivers; returns what it did not deliver before.
+    fn confirm(&self, symbols: &Arc<Vec<Symbol>>) -> Vec<Symbol> {
         self.view.update(|picture| {
             picture.feeds.entry(self.name.clone()).or_default().symbols = symbols.len();
         });
+        self.subscription.confirm(symbols)
     }
 
-    fn tell(&self, symbols: &[Symbol]) {
-        for symbol in symbols {
-            let partition = symbol.partition(self.log.partitions());
-            let partition = usize::try_from(partition).ok().and_then(|it| self.partitions.get(it));
-            if let Some(partition) = partition {
-                partition.demand.connected([symbol.clone()]);
-            }
+    async fn tell(&self, symbols: &[Symbol], stop: &Stop) -> Result<(), JobError> {
+        if symbols.is_empty() {
+            return Ok(());
         }
+        let (partitions, received_at) = (self.log.partitions(), self.clock.now());
+        let word = |symbol: &Symbol| Append {
+            topic: Topic::Trade,
+            partition: symbol.partition(partitions),
+            record: Record {
+                key: symbol.clone(),
+                value: fts_proto::control::connected(symbol),
+                received_at,
+                source: Source::Control,
+                feed: self.feed,
+            },
+        };
+        append(&*self.log, symbols.iter().map(word).collect(), &self.view, stop).await
     }
 
     fn disconnected(&self, error: &FeedError) {

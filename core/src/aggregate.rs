@@ -177,7 +177,9 @@ impl Aggregate {
         let index = self.entry(&record.key);
         let Some(state) = self.symbols.get_mut(index) else { return };
         state.counts.records += 1;
-        state.received_at = state.received_at.max(Some(record.received_at));
+        if record.source != Source::Control {
+            state.received_at = state.received_at.max(Some(record.received_at));
+        }
         self.news.add(index);
         let received_at = record.received_at.millis();
         let changed = match event {
@@ -193,8 +195,9 @@ impl Aggregate {
             Ok(Event::Gap(first, last, reason)) => {
                 state.declare_gap(first, last, &reason, &mut self.rows)
             }
-            // Only the topics of stocks speak of stocks.
-            Ok(Event::Raw | Event::Daily(_) | Event::Transaction(_)) => false,
+            // A new connection is news to the backfill, and nothing to what is stored. Only the
+            // topics of stocks speak of stocks.
+            Ok(Event::Connected | Event::Raw | Event::Daily(_) | Event::Transaction(_)) => false,
             Err(reason) => {
                 state.counts.dead_letters += 1;
                 self.dead_letter(topic, stored, reason);

@@ -235,6 +235,8 @@ pub enum Event {
     Floor(i64),
     /// The exchange does not have these trade ids (both ends inclusive), for this reason.
     Gap(i64, i64, String),
+    /// A connection delivers this symbol from here on: what came just before may be missing.
+    Connected,
     /// The prices of a stock on one day.
     Daily(Box<Daily>),
     /// A purchase or sale of a stock.

@@ -16,6 +16,7 @@
 mod fill;
 mod score;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::market::Symbol;
@@ -75,6 +76,9 @@ pub struct Share {
     pub partitions: Vec<u32>,
     /// What only it does.
     pub singletons: Vec<Singleton>,
+    /// All symbols that the cluster captures, whoever does: of what it folds, it fills the holes of
+    /// these only.
+    pub symbols: Arc<BTreeSet<Symbol>>,
 }
 
 impl Share {
@@ -85,6 +89,7 @@ impl Share {
             feeds: [feed(0), feed(1)],
             partitions: (0..shards.partitions).collect(),
             singletons: shards.singletons.clone(),
+            symbols: Arc::new(shards.symbols.iter().cloned().collect()),
         }
     }
 }
@@ -96,6 +101,8 @@ pub struct Placement {
     /// The members with weight, by name.
     names: Vec<Arc<str>>,
     symbols: Vec<Symbol>,
+    /// The same, for the shares.
+    wanted: Arc<BTreeSet<Symbol>>,
     feeds: Vec<Owners>,
     partitions: Vec<Owners>,
     singletons: Vec<Singleton>,
@@ -148,6 +155,7 @@ impl Placement {
         };
         Self {
             names: members.into_iter().map(|member| member.name).collect(),
+            wanted: Arc::new(symbols.iter().cloned().collect()),
             symbols,
             feeds,
             partitions: fill::assign(&partition_keys, Copies::One, &nodes),
@@ -157,9 +165,9 @@ impl Placement {
         }
     }
 
-    /// What the member of that name does; nothing if there is none.
+    /// What the member of that name does: no work if there is none, or it has no weight.
     pub fn share(&self, name: &str) -> Share {
-        let mut share = Share::default();
+        let mut share = Share { symbols: Arc::clone(&self.wanted), ..Share::default() };
         let Ok(me) = self.names.binary_search_by(|other| other.as_ref().cmp(name)) else {
             return share;
         };

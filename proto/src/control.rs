@@ -1,9 +1,11 @@
 //! Control records: facts about the completeness of a topic, kept in the topic itself, as JSON
-//! beside the exchange's own.
+//! beside the exchange's own. Where the record begins, what the exchange does not have, and that a
+//! connection has begun to deliver: what came just before it may be missing.
 //!
 //! ```text
 //! {"e":"floor","s":"BTCUSDT","f":3735683259}
 //! {"e":"gap","s":"BTCUSDT","f":3735683300,"l":3735683310,"reason":"…"}
+//! {"e":"connected","s":"BTCUSDT"}
 //! ```
 
 use bytes::Bytes;
@@ -28,6 +30,10 @@ enum Control {
         last: i64,
         reason: String,
     },
+    Connected {
+        #[serde(rename = "s")]
+        symbol: String,
+    },
 }
 
 /// The record that says: `symbol`'s trades are recorded from this id on.
@@ -40,6 +46,11 @@ pub fn gap(symbol: &Symbol, first: i64, last: i64, reason: &str) -> Bytes {
     encode(&Control::Gap { symbol: symbol.to_string(), first, last, reason: reason.to_owned() })
 }
 
+/// The record that says: a connection delivers `symbol` from here on.
+pub fn connected(symbol: &Symbol) -> Bytes {
+    encode(&Control::Connected { symbol: symbol.to_string() })
+}
+
 /// What a control record says; the error is the reason for the dead letters.
 pub fn decode(value: &[u8]) -> Result<Event, String> {
     match serde_json::from_slice(value) {
@@ -48,6 +59,7 @@ pub fn decode(value: &[u8]) -> Result<Event, String> {
             Err(format!("a gap from {first} to {last}"))
         }
         Ok(Control::Gap { first, last, reason, .. }) => Ok(Event::Gap(first, last, reason)),
+        Ok(Control::Connected { .. }) => Ok(Event::Connected),
         Err(error) => Err(format!("not a control record: {error}")),
     }
 }
@@ -66,6 +78,7 @@ mod tests {
         assert_eq!(decode(&floor(&symbol, i64::MAX)), Ok(Event::Floor(i64::MAX)));
         let event = Event::Gap(3, 5, "a \"reason\"".to_owned());
         assert_eq!(decode(&gap(&symbol, 3, 5, "a \"reason\"")), Ok(event));
+        assert_eq!(decode(&connected(&symbol)), Ok(Event::Connected));
     }
 
     #[test]

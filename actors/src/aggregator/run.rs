@@ -1,11 +1,11 @@
 //! What an aggregator knows from its start to its end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fts_core::aggregate::Aggregate;
-use fts_core::market::Topic;
+use fts_core::market::{Symbol, Topic};
 use fts_core::metrics::{FOLD_BACKLOG_RECORDS, FOLD_RECORDS, FOLD_ROWS_WAITING, MISSING_TRADES};
 use fts_core::time::UnixNanos;
 use metrics::{Counter, Gauge};
@@ -40,6 +40,10 @@ pub(super) struct Run {
     pub(super) is_caught_up: bool,
     /// Whether the log is likely to have more than was absorbed.
     pub(super) is_behind: bool,
+    /// The symbols that were connected and not told of, and where in the trade topic it says so.
+    pub(super) connected: BTreeMap<Symbol, u64>,
+    /// The symbols that were wanted when it last spoke.
+    pub(super) wanted: Arc<BTreeSet<Symbol>>,
     pub(super) in_flight: VecDeque<InFlight>,
     /// When the records absorbed since the last batch were received.
     pub(super) received: Vec<UnixNanos>,
@@ -74,6 +78,8 @@ impl Run {
             last_ends: None,
             is_caught_up: false,
             is_behind: true,
+            connected: BTreeMap::new(),
+            wanted: Arc::default(),
             in_flight: VecDeque::new(),
             received: Vec::new(),
             looked_at: now,

@@ -26,8 +26,8 @@ pub(super) struct Conductor {
     ending: JoinSet<Piece>,
     /// Hears when the exchange has confirmed something.
     confirmed: Arc<Notify>,
-    /// The symbols of the last share.
-    symbols: BTreeSet<Symbol>,
+    /// All symbols that the cluster captures, as of the last share.
+    symbols: Arc<BTreeSet<Symbol>>,
 }
 
 /// What can be started and stopped.
@@ -55,7 +55,7 @@ impl Conductor {
             leaving: BTreeSet::new(),
             ending: JoinSet::new(),
             confirmed: Arc::default(),
-            symbols: BTreeSet::new(),
+            symbols: Arc::default(),
         }
     }
 
@@ -83,7 +83,10 @@ impl Conductor {
 
     /// Starts what `share` has and does not run, stops what runs and it does not have.
     fn follow(&mut self, share: &Share) {
-        // Partitions first: they hear which symbols get connected.
+        if self.symbols != share.symbols {
+            self.symbols = Arc::clone(&share.symbols);
+            self.parts.want(&self.symbols);
+        }
         let wanted: BTreeSet<u32> = share.partitions.iter().copied().collect();
         let surplus = |it: &u32| !wanted.contains(it);
         for number in self.partitions.keys().copied().filter(surplus).collect::<Vec<_>>() {
@@ -149,19 +152,15 @@ impl Conductor {
         }
     }
 
-    /// Shows the symbols that are captured and folded here, before anything is known of them.
-    fn show(&mut self, share: &Share) {
-        let symbols: BTreeSet<Symbol> = share.feeds.iter().flatten().cloned().collect();
-        let folded = |it: &&Symbol| share.partitions.contains(&self.parts.partition(it));
+    /// Shows the symbols that are captured, and folded here, before anything is known of them.
+    fn show(&self, share: &Share) {
+        let folded: BTreeSet<u32> = share.partitions.iter().copied().collect();
+        let is_folded = |it: &&Symbol| folded.contains(&self.parts.partition(it));
         self.parts.view.update(|picture| {
-            for symbol in self.symbols.difference(&symbols) {
-                picture.symbols.remove(symbol);
-            }
-            for symbol in symbols.iter().filter(folded) {
+            for symbol in share.symbols.iter().filter(is_folded) {
                 picture.symbols.entry(symbol.clone()).or_default();
             }
         });
-        self.symbols = symbols;
     }
 
     /// Whether everything is as the share says.

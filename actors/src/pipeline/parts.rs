@@ -1,5 +1,6 @@
 //! What a tree is made of: the actors of a socket, of a partition, of a singleton.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +76,15 @@ impl Parts {
         symbol.partition(self.ports.log.partitions())
     }
 
+    /// Only `symbols` are filled and shown from here on.
+    pub(super) fn want(&self, symbols: &Arc<BTreeSet<Symbol>>) {
+        for partition in &self.partitions {
+            partition.demand.want(symbols);
+        }
+        // What is shown from here on, is by who knows this already.
+        self.view.update(|picture| picture.symbols.retain(|it, _| symbols.contains(it)));
+    }
+
     /// Opens a socket.
     pub(super) fn socket(
         &self,
@@ -91,7 +101,6 @@ impl Parts {
             subscription: Arc::clone(&subscription),
             source: Arc::clone(&self.ports.feed),
             log: Arc::clone(&self.ports.log),
-            partitions: self.partitions.clone(),
             view: Arc::clone(&self.view),
             clock: Arc::clone(&self.ports.clock),
             backoff: self.settings.reconnect,

@@ -13,6 +13,7 @@ use fts_actors::worker::{Job, JobError, Stop};
 use fts_core::market::{Symbol, Topic};
 use fts_core::placement::{Share, Singleton};
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
+use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
 use fts_core::time::UnixNanos;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -144,8 +145,14 @@ impl Node {
 }
 
 fn capture(text: &str, partitions: &[u32]) -> Share {
-    let feed = text.split_whitespace().map(symbol).collect();
-    Share { feeds: [feed, Vec::new()], partitions: partitions.to_vec(), ..Share::default() }
+    let feed: Vec<_> = text.split_whitespace().map(symbol).collect();
+    let symbols = Arc::new(feed.iter().cloned().collect());
+    Share {
+        feeds: [feed, Vec::new()],
+        partitions: partitions.to_vec(),
+        symbols,
+        singletons: vec![],
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +224,11 @@ async fn who_folds_what_and_when_changes_nothing_that_is_stored() {
     let (shared, alone) = (Arc::new(shared), Arc::new(alone));
     let node = async || Node::start(ports(&log, vec![shared.port("shared")]), settings()).await;
     let (one, two) = (node().await, node().await);
-    let folding = |partitions: &[u32]| capture("", partitions);
+    let folding = |partitions: &[u32]| Share {
+        partitions: partitions.to_vec(),
+        symbols: Arc::new(symbols.iter().cloned().collect()),
+        ..Share::default()
+    };
 
     one.settle(folding(&[0, 1, 2, 3])).await;
     trade(&log, &symbols, 0..2_000).await;
@@ -279,4 +290,150 @@ async fn a_singleton_runs_while_the_share_has_it() {
         assert_eq!(running.load(Ordering::SeqCst), 0, "settled: it has ended");
     }
     node.pipeline.shut_down().await;
+}
+
+/// An exchange whose symbols all trade every ten milliseconds, and that is asked for the past.
+struct Past {
+    began: Instant,
+    asked: Mutex<BTreeMap<Symbol, usize>>,
+    refuses: Option<Symbol>,
+}
+
+impl Past {
+    fn new(refuses: Option<Symbol>) -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), asked: Mutex::default(), refuses })
+    }
+
+    fn asked(&self, symbol: &Symbol) -> usize {
+        self.asked.lock().unwrap().get(symbol).copied().unwrap_or(0)
+    }
+
+    fn ask(&self, symbol: &Symbol) -> Result<(), HistoryError> {
+        *self.asked.lock().unwrap().entry(symbol.clone()).or_default() += 1;
+        if self.refuses.as_ref() == Some(symbol) {
+            return Err(HistoryError::Refused("no such symbol".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl History for Past {
+    async fn latest(&self, symbol: &Symbol) -> Result<Option<Latest>, HistoryError> {
+        self.ask(symbol)?;
+        let id = now(self.began);
+        Ok(Some(Latest { id, time: id * 100 }))
+    }
+
+    async fn first_id_at(&self, _: &Symbol, _: i64) -> Result<Option<i64>, HistoryError> {
+        Ok(None)
+    }
+
+    async fn trades(&self, symbol: &Symbol, from: i64) -> Result<Vec<PastTrade>, HistoryError> {
+        self.ask(symbol)?;
+        let value = |id| format!("{id} {}", id * 100).into();
+        let ids = from..=now(self.began).min(from + 999);
+        Ok(ids.map(|id| PastTrade { id, value: value(id) }).collect())
+    }
+
+    async fn unlisted(&self, _: &[Symbol]) -> Result<Vec<Symbol>, HistoryError> {
+        Ok(Vec::new())
+    }
+}
+
+fn highest(store: &MemoryStore, symbol: &Symbol) -> Option<i64> {
+    store.tables().trades.into_keys().filter(|it| it.0 == *symbol).map(|it| it.1).max()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_symbol_that_is_removed_is_left_alone_until_it_is_added_again() {
+    let (log, store) = (MemoryLog::new(1), MemoryStore::in_mood(Mood::Works));
+    let exchange = Arc::new(Exchange::default());
+    let past = Past::new(Some(symbol("GONE")));
+    let feed = Arc::new(Door(Arc::clone(&exchange), past.began));
+    let history = Arc::clone(&past);
+    let ports = Ports { feed, history, ..ports(&log, vec![store.port("sqlite")]) };
+    let settings = Settings {
+        quiet_probe: Duration::from_secs(5),
+        first_sight_trades_max: 1_000,
+        ..settings()
+    };
+    let node = Node::start(ports.clone(), settings.clone()).await;
+    node.settle(capture("A B GONE", &[0])).await;
+    let (a, b) = (symbol("A"), symbol("B"));
+    until("both trade", || [&a, &b].iter().all(|it| highest(&store, it) > Some(100))).await;
+    let problems = |node: &Node| node.view.picture().problems.into_keys().collect::<Vec<_>>();
+    until("what is refused is named", || problems(&node) == ["history of GONE"]).await;
+
+    node.settle(capture("A", &[0])).await;
+    let shown = |node: &Node| node.view.picture().symbols.into_keys().collect::<Vec<_>>();
+    until("nothing is asked for it any more", || problems(&node).is_empty()).await;
+    let (asked, kept) = (past.asked(&b), highest(&store, &b));
+    let before = highest(&store, &a);
+    until("a minute has passed", || highest(&store, &a) > before.map(|it| it + 6_000)).await;
+    assert_eq!((past.asked(&b), highest(&store, &b)), (asked, kept));
+    assert_eq!(shown(&node), [a.clone()]);
+    node.pipeline.shut_down().await;
+
+    // Whoever goes on from the checkpoint knows of it, and does no more about it.
+    let node = Node::start(ports, settings).await;
+    node.settle(capture("A", &[0])).await;
+    let before = highest(&store, &a);
+    until("a minute has passed", || highest(&store, &a) > before.map(|it| it + 6_000)).await;
+    assert_eq!((past.asked(&b), highest(&store, &b)), (asked, kept));
+    assert_eq!(shown(&node), [a.clone()]);
+
+    node.settle(capture("A B", &[0])).await;
+    let again = now(past.began);
+    until("it is as if it had never been away", || {
+        let ids = store.tables().trades.into_keys().filter(|it| it.0 == b).map(|it| it.1);
+        let ids: Vec<_> = ids.collect();
+        ids.last() > Some(&again) && ids.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    })
+    .await;
+    until("it is shown", || node.view.symbol(&b).unwrap().last_trade_id > Some(again)).await;
+    node.pipeline.shut_down().await;
+}
+
+/// A socket that delivers nothing.
+struct Silent;
+
+#[async_trait]
+impl Feed for Silent {
+    async fn connect(&self, _: &[Symbol]) -> Result<Box<dyn Connection>, FeedError> {
+        Ok(Box::new(Self))
+    }
+}
+
+#[async_trait]
+impl Connection for Silent {
+    async fn next(&mut self, _: usize) -> Result<Vec<Frame>, FeedError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_one_node_is_heard_of_by_the_backfill_of_another() {
+    let (log, store) = (MemoryLog::new(1), MemoryStore::in_mood(Mood::Works));
+    let past = Past::new(None);
+    let node = async || {
+        let (feed, history) = (Arc::new(Silent), Arc::clone(&past));
+        let ports = Ports { feed, history, ..ports(&log, vec![store.port("sqlite")]) };
+        Node::start(ports, Settings { first_sight_trades_max: 1_000, ..settings() }).await
+    };
+    let (captures, folds) = (node().await, node().await);
+    let a = symbol("A");
+    folds.settle(Share { feeds: Default::default(), ..capture("A", &[0]) }).await;
+    captures.settle(capture("A", &[])).await;
+    until("its past is there", || highest(&store, &a).is_some()).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let before = (now(past.began), past.asked(&a));
+        assert!(highest(&store, &a) < Some(before.0), "nobody looks without a reason");
+        captures.settle(capture("", &[])).await;
+        captures.settle(capture("A", &[])).await;
+        until("the tail is there", || highest(&store, &a) >= Some(before.0)).await;
+    }
+    captures.pipeline.shut_down().await;
+    folds.pipeline.shut_down().await;
 }

@@ -69,7 +69,8 @@ impl Recorder for Highest {
 async fn start(log: &Arc<MemoryLog>, stores: Vec<StorePort>) -> (Pipeline, Arc<View>) {
     let view = Arc::new(View::default());
     let partitions = (0..log.partitions()).collect();
-    let share = Share { partitions, ..Share::default() };
+    let symbols = Arc::new(symbols().into());
+    let share = Share { partitions, symbols, ..Share::default() };
     let (_, shares) = watch::channel(Arc::new(share));
     let ports = ports(log, stores);
     let pipeline = Pipeline::start(ports, settings(), Arc::clone(&view), shares).await.unwrap();

@@ -93,6 +93,10 @@ fn log(trades: &[Trade], dice: &[u8]) -> Vec<(Source, Event)> {
         arrivals.into_iter().map(|(_, source, trade)| (source, Event::Trade(trade))).collect();
     let floor = usize::from(roll(0, 8)) % (events.len() + 1);
     events.insert(floor, (Source::Control, Event::Floor(1_000)));
+    for salt in 9..12 {
+        let at = usize::from(roll(0, salt)) % (events.len() + 1);
+        events.insert(at, (Source::Control, Event::Connected));
+    }
     events
 }
 

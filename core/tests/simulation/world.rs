@@ -365,6 +365,18 @@ impl<'a> World<'a> {
         self.tally.two_at_once += u64::from(twice);
     }
 
+    /// What an ingestor says first of all.
+    fn connected(&self, symbol: &Symbol) -> Message {
+        Message {
+            topic: Topic::Trade,
+            symbol: symbol.clone(),
+            event: Ok(Event::Connected),
+            received_at: self.now,
+            source: Source::Control,
+            feed: 0,
+        }
+    }
+
     /// What a backfill asks first of all: where the record begins, and what is newest.
     fn greeting(&self, symbol: &Symbol) -> Vec<Message> {
         let floor = Message {

@@ -167,6 +167,10 @@ impl World<'_> {
             }
         }
         for key in wanted {
+            if !ingestors.contains_key(&key) {
+                let word = self.connected(&key.0);
+                self.append(vec![word]);
+            }
             ingestors.entry(key).or_default();
         }
         self.nodes[node].ingestors = ingestors;

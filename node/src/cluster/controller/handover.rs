@@ -4,6 +4,7 @@
 //! a hole in the best bid and ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fts_core::market::Symbol;
@@ -62,7 +63,8 @@ impl Handover {
         }
         self.running = wanted.into_iter().chain(kept.keys().cloned()).collect();
         self.kept = kept;
-        (share(&self.running), ended)
+        let share = Share { symbols: Arc::clone(&target.symbols), ..share(&self.running) };
+        (share, ended)
     }
 
     /// Whether anything is kept for somebody else.
@@ -163,7 +165,7 @@ mod tests {
         let mut handover = Handover::default();
         let (mine, _) = handover.plan(seconds(0), &all.share("a"), &all, |_| true);
         let nothing = left.share("a");
-        assert_eq!(nothing, Share::default());
+        assert_eq!(shards(&nothing), BTreeSet::new());
         assert_eq!(handover.plan(seconds(1), &nothing, &left, |_| false).0, mine);
         let (some, _) = handover.plan(seconds(2), &nothing, &left, |name| name == "b");
         assert!(some != mine && some != nothing, "what c shall do is kept");

@@ -174,7 +174,9 @@ async fn the_work_is_shared_by_who_is_there() {
     let b = node("b", &log, Some(&c)).await;
     share_it(&[&a, &b, &c], 20).await;
     c.controller.leave().await;
-    assert_eq!(**c.controller.shares().borrow(), Share::default());
+    let left = Arc::clone(&c.controller.shares().borrow());
+    assert_eq!(*left, Share { symbols: Arc::clone(&left.symbols), ..Share::default() });
+    assert_eq!(left.symbols.len(), 20, "it knows what the others do");
     share_it(&[&a, &b], 20).await;
 }
 
