@@ -210,7 +210,9 @@ fn nobody_does_anything_where_nobody_can() {
     check_small(&[], 5, 2, &[]);
     check_small(&alive(&[0, 0]), 5, 2, &[[0; 4], [0; 4]]);
     check_small(&[member("dead", 100, false), member("idle", 0, true)], 5, 2, &[[0; 4], [0; 4]]);
-    assert_eq!(Placement::compute(&[], &shards(1, 2, 1)).share("stranger"), Share::default());
+    let share = Placement::compute(&[], &shards(1, 2, 1)).share("stranger");
+    let nothing = Share { symbols: Arc::clone(&share.symbols), ..Share::default() };
+    assert_eq!(share, nothing);
 }
 
 #[test]
@@ -325,4 +327,15 @@ fn a_thousand_nodes_share_a_hundred_thousand_symbols() {
         }
     }
     assert_eq!(moved, loads[&dead]);
+}
+
+#[test]
+fn whoever_folds_knows_all_symbols_that_are_wanted() {
+    let shards = shards(20, 2, 4);
+    let wanted: BTreeSet<Symbol> = shards.symbols.iter().cloned().collect();
+    assert_eq!(*Share::whole(&shards).symbols, wanted);
+    let placement = Placement::compute(&alive(&[100, 100, 0]), &shards);
+    for name in ["n0", "n1", "n2", "stranger"] {
+        assert_eq!(*placement.share(name).symbols, wanted, "{name}");
+    }
 }
