@@ -1,0 +1,441 @@
+#!/usr/bin/env python3
+"""Writes superset/sqlite, the import bundle, from the store's schema and from the charts described here.
+
+    python3 superset/generate.py            writes it
+    python3 superset/generate.py --check    fails if what is there differs
+
+Needs PyYAML (Superset's own environment has it). A bundle says everything twice, once for the page and once for the
+API; here it stands once. UUIDs follow from names: an import replaces what an earlier one made, and adds nothing.
+"""
+
+import json
+import shutil
+import sqlite3
+import sys
+import tempfile
+import uuid
+from filecmp import dircmp
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+SCHEMA = HERE.parent / "adapters/src/sqlite/schema"
+# Any will do, for ever the same.
+NAMESPACE = uuid.UUID("9d1f3c52-6a0e-5a7b-8f46-0b6f1e2d7c31")
+DATABASE = "FTS (SQLite)"
+# `export.py` puts the store's path in its place.
+URI = "sqlite:///file:/path/to/data/fts.sqlite?mode=ro&uri=true&check_same_thread=false"
+
+RECENT = 'DATEADD(DATETIME("now"), -6, hour) : now'
+MONTHS = 'DATEADD(DATETIME("now"), -6, month) : now'
+
+# The time by which a dataset is filtered, and what it holds.
+VIEWS = {
+    "v_trades": ("time", "Single trades."),
+    "v_candles": ("open_time", "Candles of 1s 1m 5m 15m 1h 1d with all columns of the exchange's klines: filter by interval."),
+    "v_binance_book_ticker_data": ("received_at", "Every change of the best bid or ask: many rows. v_book_ticker_1s has the same extremes per second."),
+    "v_book_ticker_1s": ("open_time", "Best bid and ask per second."),
+    "v_binance_ticker_data": ("event_time", "The statistics of the last 24 h, as the exchange sent them each second."),
+    "v_gaps": ("before_time", "Trade ids that the exchange itself does not have."),
+    "v_alerts": ("time", "Abrupt price changes."),
+    "v_dead_letters": ("received_at", "What could not be understood, as it came."),
+    "v_finanzas_batch": ("time", "Daily prices of stocks."),
+    "v_finanzas_batch_changes": ("fetched_at", "Daily prices that the provider restated."),
+    "v_transacciones_nrt": ("time", "Purchases and sales of stocks."),
+}
+
+TIMES = {
+    "time", "open_time", "close_time", "received_at", "event_time", "after_time", "before_time", "fetched_at",
+    "statistics_open_time", "statistics_close_time",
+}  # fmt: skip
+
+DESCRIPTIONS = {
+    "accion": "The stock.",
+    "after_time": "The time of the trade before the gap.",
+    "antes": "The value that was known before.",
+    "apertura": "The day's first price.",
+    "before_time": "The time of the trade behind the gap.",
+    "buyer_is_maker": "1: the seller took the buyer's offer; 0: the other way round.",
+    "campo": "Which column was restated.",
+    "cantidad": "How many shares.",
+    "change_percent": "From the reference price to the price.",
+    "cierre": "The day's last price.",
+    "close_time": "Its last millisecond.",
+    "complete": "1: proven by the exchange's ids that no trade is missing; 0: under way, or something is missing.",
+    "despues": "The value as restated.",
+    "direction": "up or down.",
+    "error": "Why it failed: ERROR_API, ERROR_CONEXION or TIMEOUT; empty where it did not.",
+    "estado": "EXITOSO or FALLIDO.",
+    "event_time": "When the exchange computed it.",
+    "extra": "Further columns that the rules of the configuration make, as JSON.",
+    "fecha": "The day of trading, YYYY-MM-DD.",
+    "fetched_at": "When the provider was asked.",
+    "interval": "1s 1m 5m 15m 1h 1d.",
+    "maximo": "The day's highest price.",
+    "mean_spread": "Mean of ask minus bid over the changes of the second.",
+    "minimo": "The day's lowest price.",
+    "missing": "How many ids.",
+    "open_time": "Its first millisecond.",
+    "payload": "The bytes as they came.",
+    "precio_unitario": "Price of one share.",
+    "reason": "Why.",
+    "received_at": "When the node received it.",
+    "reference_price": "The price that the change is measured from.",
+    "source": "stream or rest.",
+    "spread_sum": "Sum of ask minus bid over the changes of the second.",
+    "stream": "The exchange's name of the stream.",
+    "symbol": "As the exchange writes it.",
+    "taker_buy_quote_volume": "What of the quote volume takers bought.",
+    "taker_buy_volume": "What of the volume takers bought.",
+    "threshold_percent": "The change from which on there is an alert.",
+    "time": "When it happened.",
+    "timestamp": "The time as its writer wrote it.",
+    "tipo_transaccion": "COMPRA or VENTA.",
+    "total": "Shares times price.",
+    "total_number_of_trades": "Trades of the last 24 h: take the maximum of a stretch, never the sum.",
+    "trade_count": "How many trades.",
+    "update_count": "How many changes of the best bid or ask.",
+    "version": "How much the row knows; a store keeps the greatest.",
+    "volumen": "Shares traded that day.",
+    "window_ms": "The length of time in which the price changed, in ms.",
+}
+
+
+def edge(function: str, column: str, time: str) -> str:
+    """The value at the first (MIN) or last (MAX) time of a stretch, whatever its length."""
+    return f"CAST(SUBSTR({function}(PRINTF('%015d', {time}) || {column}), 16) AS REAL)"
+
+
+# Dataset → metric → (expression, title, format).
+METRICS = {
+    "v_trades": {
+        "trades": ("COUNT(*)", "Trades", ",d"),
+        "traded": ("SUM(quantity_real)", "Traded", ",.4f"),
+    },
+    "v_candles": {
+        "first_price": (edge("MIN", "open", "open_time"), "Open", ",.8~f"),
+        "highest_price": ("MAX(high_real)", "High", ",.8~f"),
+        "lowest_price": ("MIN(low_real)", "Low", ",.8~f"),
+        "last_price": (edge("MAX", "close", "open_time"), "Close", ",.8~f"),
+        "total_volume": ("SUM(volume_real)", "Volume", ",.4~f"),
+        "bought_volume": ("SUM(taker_buy_volume_real)", "Bought by takers", ",.4~f"),
+        "trades": ("SUM(trade_count)", "Trades", ",d"),
+        "candles": ("COUNT(*)", "Candles", ",d"),
+        "proven": ("SUM(complete)", "Proven complete", ",d"),
+        "not_proven": ("SUM(1 - complete)", "Not proven complete", ",d"),
+        "proven_percent": ("100.0 * SUM(complete) / COUNT(*)", "Proven complete, %", ",.2f"),
+    },
+    "v_binance_book_ticker_data": {
+        "max_bid": ("MAX(best_bid_price_real)", "Highest best bid", ",.8~f"),
+        "max_ask": ("MAX(best_ask_price_real)", "Highest best ask", ",.8~f"),
+        "changes": ("COUNT(*)", "Changes", ",d"),
+    },
+    "v_book_ticker_1s": {
+        "max_bid": ("MAX(bid_high_real)", "Highest best bid", ",.8~f"),
+        "max_ask": ("MAX(ask_high_real)", "Highest best ask", ",.8~f"),
+        "last_bid": (edge("MAX", "bid_close", "open_time"), "Best bid", ",.8~f"),
+        "last_ask": (edge("MAX", "ask_close", "open_time"), "Best ask", ",.8~f"),
+        "spread": ("SUM(spread_sum_real) / SUM(update_count)", "Mean spread", ",.8~f"),
+        "spread_bp": ("10000 * AVG(mean_spread_real / ((bid_close_real + ask_close_real) / 2))", "Spread, basis points", ",.3f"),
+        "changes": ("SUM(update_count)", "Changes", ",d"),
+    },
+    "v_binance_ticker_data": {
+        "trades_24h": ("MAX(total_number_of_trades)", "Trades of the last 24 h", ",d"),
+        "volume_24h": ("MAX(total_traded_quote_asset_volume_real)", "Quote volume of the last 24 h", ",.2f"),
+    },
+    "v_gaps": {
+        "gap_count": ("COUNT(*)", "Gaps", ",d"),
+        "missing_ids": ("SUM(missing)", "Missing trades", ",d"),
+    },
+    "v_alerts": {
+        "alert_count": ("COUNT(*)", "Alerts", ",d"),
+        "greatest_change": ("MAX(ABS(change_percent_real))", "Greatest change, %", ",.4f"),
+    },
+    "v_dead_letters": {"letters": ("COUNT(*)", "Dead letters", ",d")},
+    "v_finanzas_batch": {
+        "open_price": (edge("MIN", "apertura", "time"), "Apertura", ",.2f"),
+        "high_price": ("MAX(maximo_real)", "Máximo", ",.2f"),
+        "low_price": ("MIN(minimo_real)", "Mínimo", ",.2f"),
+        "close_price": (edge("MAX", "cierre", "time"), "Cierre", ",.2f"),
+        "shares": ("SUM(volumen)", "Volumen", ",d"),
+        "days": ("COUNT(*)", "Days", ",d"),
+    },
+    "v_finanzas_batch_changes": {"restatements": ("COUNT(*)", "Restatements", ",d")},
+    "v_transacciones_nrt": {
+        "transactions": ("COUNT(*)", "Transactions", ",d"),
+        "shares": ("SUM(cantidad)", "Shares", ",d"),
+        "amount": ("SUM(total_real)", "Amount", ",.2f"),
+        "failed": ("SUM(CASE estado WHEN 'FALLIDO' THEN 1 ELSE 0 END)", "Failed", ",d"),
+        "failed_percent": ("100.0 * SUM(CASE estado WHEN 'FALLIDO' THEN 1 ELSE 0 END) / COUNT(*)", "Failed, %", ",.2f"),
+    },
+}  # fmt: skip
+
+ONE_MINUTE = [("interval", "==", "1m")]
+LINE, BAR = "echarts_timeseries_line", "echarts_timeseries_bar"
+LOG = {"logAxis": True, "truncateYAxis": True, "y_axis_format": "SMART_NUMBER"}
+
+
+def series(title, view, kind, grain, metrics, by=(), where=(), about=None, **more):
+    """A chart over time."""
+    return {"title": title, "view": view, "kind": kind, "grain": grain, "metrics": list(metrics), "by": list(by), "where": list(where), "about": about, "more": more}
+
+
+def totals(title, view, by, metrics, where=(), about=None):
+    """A table of metrics."""
+    return series(title, view, "table", None, metrics, by, where, about)
+
+
+def rows(title, view, columns, order, where=(), about=None):
+    """A table of rows, newest first; `order` makes it unambiguous."""
+    return {"title": title, "view": view, "kind": "table", "grain": None, "columns": columns, "order": order, "where": list(where), "about": about, "more": {}}
+
+
+# Charts in rows, each with its width of 12 and whether the dashboard's filter by symbol narrows it.
+MARKET = [
+    [
+        (6, False, series("Evolución de Máximas Ofertas de Compra y Venta por Símbolo", "v_book_ticker_1s", LINE, "PT1M", ["max_bid", "max_ask"], ["symbol"],
+            about="The highest best bid and best ask of each symbol, per minute, on a logarithmic scale.", **LOG)),
+        (6, False, series("Número total de operaciones", "v_binance_ticker_data", BAR, "PT5M", ["trades_24h"], ["symbol"],
+            about="Trades of the last 24 h by symbol, as the exchange counts them.")),
+    ],
+    [
+        (8, True, series("Candles: open, high, low, close", "v_candles", LINE, "PT1M", ["first_price", "highest_price", "lowest_price", "last_price"], ["symbol"], ONE_MINUTE,
+            truncateYAxis=True)),
+        (4, True, series("Volume", "v_candles", BAR, "PT1M", ["total_volume", "bought_volume"], ["symbol"], ONE_MINUTE)),
+    ],
+    [
+        (6, True, series("Best bid and ask", "v_book_ticker_1s", LINE, "PT1M", ["last_bid", "last_ask"], ["symbol"], truncateYAxis=True)),
+        (6, False, series("Spread in basis points", "v_book_ticker_1s", LINE, "PT1M", ["spread_bp"], ["symbol"],
+            about="Mean of (ask − bid) / mid over the seconds of a minute, in hundredths of a percent.", **LOG)),
+    ],
+    [
+        (6, False, totals("Completeness of the minutes", "v_candles", ["symbol"], ["candles", "proven", "proven_percent", "trades"], ONE_MINUTE,
+            about="How many minutes are proven complete by the exchange's ids; the one under way can't be.")),
+        (6, False, series("Minutes not proven complete", "v_candles", BAR, "PT1M", ["not_proven"], ["symbol"], ONE_MINUTE, stack="Stack")),
+    ],
+    [
+        (12, True, rows("Candles, exact", "v_candles", ["open_time", "symbol", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "complete"],
+            ["open_time", "symbol"], ONE_MINUTE, about="Decimals as the exchange's, digit for digit.")),
+    ],
+    [
+        (6, False, series("Alerts over time", "v_alerts", BAR, "PT1M", ["alert_count"], ["direction"], stack="Stack")),
+        (6, False, rows("Alerts: abrupt price changes", "v_alerts", ["time", "symbol", "direction", "change_percent", "reference_price", "price"], ["time", "symbol", "direction"])),
+    ],
+    [
+        (6, False, rows("Gaps: trades that the exchange does not have", "v_gaps", ["before_time", "symbol", "first_trade_id", "last_trade_id", "missing", "reason"], ["before_time", "symbol", "first_trade_id"])),
+        (6, False, totals("Dead letters", "v_dead_letters", ["topic", "reason"], ["letters"])),
+    ],
+]  # fmt: skip
+
+STOCKS = [
+    [
+        (6, False, series("finanzas_batch: cierre por símbolo", "v_finanzas_batch", LINE, "P1D", ["close_price"], ["symbol"], truncateYAxis=True)),
+        (6, True, series("finanzas_batch: apertura, máximo, mínimo, cierre", "v_finanzas_batch", LINE, "P1D", ["open_price", "high_price", "low_price", "close_price"], ["symbol"], truncateYAxis=True)),
+    ],
+    [
+        (6, False, series("finanzas_batch: volumen", "v_finanzas_batch", BAR, "P1W", ["shares"], ["symbol"], stack="Stack")),
+        (6, False, rows("finanzas_batch: precios exactos", "v_finanzas_batch", ["fecha", "symbol", "apertura", "maximo", "minimo", "cierre", "volumen"], ["time", "symbol"])),
+    ],
+    [
+        (6, False, series("transacciones_nrt: por tipo", "v_transacciones_nrt", BAR, "PT1M", ["transactions"], ["tipo_transaccion"], stack="Stack")),
+        (6, False, series("transacciones_nrt: por estado", "v_transacciones_nrt", BAR, "PT1M", ["transactions"], ["estado"], stack="Stack")),
+    ],
+    [
+        (6, False, totals("transacciones_nrt: por acción y tipo", "v_transacciones_nrt", ["accion", "tipo_transaccion"], ["transactions", "shares", "amount", "failed_percent"])),
+        (6, False, series("transacciones_nrt: errores", "v_transacciones_nrt", BAR, "PT1M", ["transactions"], ["error"], [("estado", "==", "FALLIDO")], stack="Stack")),
+    ],
+    [
+        (6, False, rows("transacciones_nrt: las últimas", "v_transacciones_nrt", ["time", "accion", "tipo_transaccion", "cantidad", "precio_unitario", "total", "estado", "error"], ["time", "id"])),
+        (6, False, rows("finanzas_batch: precios corregidos", "v_finanzas_batch_changes", ["fetched_at", "symbol", "fecha", "campo", "antes", "despues"], ["fetched_at", "symbol", "time", "campo"])),
+    ],
+]  # fmt: skip
+
+# Slug, title, charts, the filter's title, dataset and first choice, and time filters: title, range, the views they narrow.
+DASHBOARDS = [
+    ("fts-market", "Market", MARKET, "Symbol", "v_candles", "BTCUSDT", [("Time", RECENT, None)]),
+    ("fts-stocks", "finanzas_batch and transacciones_nrt", STOCKS, "Stock", "v_finanzas_batch", "TSLA",
+        [("Days", MONTHS, "v_finanzas_batch"), ("Time of transactions", RECENT, "v_transacciones_nrt")]),
+]  # fmt: skip
+
+
+def identity(*parts: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, "/".join(parts)))
+
+
+def slug(title: str) -> str:
+    plain = "".join(it if it.isascii() and it.isalnum() else "_" for it in title.translate(str.maketrans("áéíóúñ", "aeioun")).lower())
+    return "_".join(filter(None, plain.split("_")))
+
+
+def database() -> dict:
+    return {
+        "database_name": DATABASE, "sqlalchemy_uri": URI, "cache_timeout": None, "expose_in_sqllab": True, "allow_run_async": False,
+        "allow_ctas": False, "allow_cvas": False, "allow_dml": False, "allow_file_upload": False,
+        "extra": {"allows_virtual_table_explore": True}, "uuid": identity("database", "sqlite"), "version": "1.0.0",
+    }  # fmt: skip
+
+
+def column(view: str, name: str, kind: str) -> dict:
+    is_time = name in TIMES
+    exact = name.removesuffix("_real")
+    description = DESCRIPTIONS.get(exact)
+    if exact != name:
+        description = f"{exact} as a floating-point number: for charts, not for sums of money."
+    return {
+        "column_name": name, "verbose_name": None, "is_dttm": is_time, "is_active": True, "type": kind, "advanced_data_type": None,
+        "groupby": True, "filterable": True, "expression": None, "description": description,
+        "python_date_format": "epoch_ms" if is_time else None, "extra": {},
+    }  # fmt: skip
+
+
+def dataset(view: str, columns: list) -> dict:
+    time, about = VIEWS[view]
+    metrics = [
+        {"metric_name": name, "verbose_name": title, "metric_type": None, "expression": expression, "description": None, "d3format": d3, "currency": None, "extra": {}, "warning_text": None}
+        for name, (expression, title, d3) in METRICS[view].items()
+    ]  # fmt: skip
+    clash = {it["metric_name"] for it in metrics} & {name for name, _ in columns}
+    assert not clash, f"{view}: metrics named like columns: {clash}"
+    return {
+        "table_name": view, "main_dttm_col": time, "description": about, "default_endpoint": None, "offset": 0, "cache_timeout": None,
+        "catalog": None, "schema": "main", "sql": None, "params": None, "template_params": None, "filter_select_enabled": True,
+        "fetch_values_predicate": None, "extra": None, "normalize_columns": False, "always_filter_main_dttm": False,
+        "uuid": identity("dataset", view), "metrics": metrics, "columns": [column(view, *it) for it in columns],
+        "version": "1.0.0", "database_uuid": identity("database", "sqlite"),
+    }  # fmt: skip
+
+
+def chart(it: dict) -> dict:
+    view, kind = it["view"], it["kind"]
+    time = VIEWS[view][0]
+    adhoc = [{"clause": "WHERE", "subject": time, "operator": "TEMPORAL_RANGE", "comparator": "No filter", "expressionType": "SIMPLE"}]
+    filters = [{"col": time, "op": "TEMPORAL_RANGE", "val": "No filter"}]
+    for subject, operator, value in it["where"]:
+        adhoc.append({"clause": "WHERE", "subject": subject, "operator": operator, "operatorId": "EQUALS", "comparator": value, "expressionType": "SIMPLE"})
+        filters.append({"col": subject, "op": operator, "val": value})
+    params = {"viz_type": kind, "adhoc_filters": adhoc, "row_limit": 10000, "extra_form_data": {}, "dashboards": []}
+    query = {
+        "filters": filters, "extras": {"having": "", "where": ""}, "applied_time_extras": {}, "annotation_layers": [], "row_limit": 10000,
+        "series_limit": 0, "order_desc": True, "url_params": {}, "custom_params": {}, "custom_form_data": {}, "time_offsets": [],
+    }  # fmt: skip
+    if "columns" in it:
+        params |= {"query_mode": "raw", "all_columns": it["columns"], "order_by_cols": [json.dumps([name, False]) for name in it["order"]], "row_limit": 200, "table_timestamp_format": "smart_date", "server_page_length": 10}
+        query |= {"columns": it["columns"], "orderby": [[name, False] for name in it["order"]], "row_limit": 200}
+    elif it["grain"] is None:
+        params |= {"query_mode": "aggregate", "groupby": it["by"], "metrics": it["metrics"], "server_page_length": 10, "order_desc": True}
+        query |= {"columns": it["by"], "metrics": it["metrics"], "orderby": [[it["metrics"][0], False]]}
+    else:
+        params |= {
+            "x_axis": time, "time_grain_sqla": it["grain"], "x_axis_sort_asc": True, "metrics": it["metrics"], "groupby": it["by"],
+            "order_desc": True, "truncate_metric": True, "show_empty_columns": True, "color_scheme": "supersetColors", "show_legend": True,
+            "legendType": "scroll", "legendOrientation": "top", "x_axis_time_format": "smart_date", "rich_tooltip": True,
+            "tooltipTimeFormat": "smart_date", "y_axis_format": METRICS[view][it["metrics"][0]][2], "y_axis_bounds": [None, None],
+        }  # fmt: skip
+        params |= {"seriesType": "line", "opacity": 0.2, "markerSize": 6} if kind == LINE else {"orientation": "vertical", "stack": None}
+        axis = {"columnType": "BASE_AXIS", "sqlExpression": time, "label": time, "expressionType": "SQL", "timeGrain": it["grain"]}
+        query |= {"columns": [axis, *it["by"]], "metrics": it["metrics"], "series_columns": it["by"]}
+    params |= it["more"]
+    context = {"datasource": {"id": 0, "type": "table"}, "force": False, "queries": [query], "form_data": params, "result_format": "json", "result_type": "full"}
+    return {
+        "slice_name": it["title"], "description": it["about"], "certified_by": None, "certification_details": None, "viz_type": kind,
+        "params": params, "query_context": json.dumps(context, ensure_ascii=False), "cache_timeout": None, "uuid": identity("chart", it["title"]),
+        "version": "1.0.0", "dataset_uuid": identity("dataset", view),
+    }  # fmt: skip
+
+
+def dashboard(name, title, grid, filter_title, filter_view, choice, times) -> dict:
+    position = {
+        "DASHBOARD_VERSION_KEY": "v2",
+        "ROOT_ID": {"type": "ROOT", "id": "ROOT_ID", "children": ["GRID_ID"]},
+        "GRID_ID": {"type": "GRID", "id": "GRID_ID", "children": [f"ROW-{at}" for at in range(len(grid))], "parents": ["ROOT_ID"]},
+        "HEADER_ID": {"type": "HEADER", "id": "HEADER_ID", "meta": {"text": title}},
+    }
+    placed = []
+    for at, row in enumerate(grid):
+        names = []
+        for width, narrowed, it in row:
+            # Counted on behind other dashboards': the import puts the true numbers in their place.
+            number = len(placed) + 1
+            placed.append((number, narrowed, it["view"]))
+            names.append(f"CHART-{number}")
+            meta = {"width": width, "height": 50, "chartId": number, "sliceName": it["title"], "uuid": identity("chart", it["title"])}
+            position[names[-1]] = {"type": "CHART", "id": names[-1], "children": [], "parents": ["ROOT_ID", "GRID_ID", f"ROW-{at}"], "meta": meta}
+        position[f"ROW-{at}"] = {"type": "ROW", "id": f"ROW-{at}", "children": names, "parents": ["ROOT_ID", "GRID_ID"], "meta": {"background": "BACKGROUND_TRANSPARENT"}}
+
+    def native(title, kind, targets, default, excluded, control):
+        return {
+            "id": f"NATIVE_FILTER-{slug(title)}", "name": title, "filterType": kind, "targets": targets, "defaultDataMask": default,
+            "controlValues": control, "cascadeParentIds": [], "scope": {"rootPath": ["ROOT_ID"], "excluded": excluded}, "type": "NATIVE_FILTER", "description": "",
+        }  # fmt: skip
+
+    filters = [
+        native(
+            filter_title, "filter_select", [{"datasetUuid": identity("dataset", filter_view), "column": {"name": "symbol"}}],
+            {"extraFormData": {"filters": [{"col": "symbol", "op": "IN", "val": [choice]}]}, "filterState": {"value": [choice], "label": choice}, "ownState": {}},
+            [number for number, narrowed, _ in placed if not narrowed],
+            {"enableEmptyFilter": False, "defaultToFirstItem": False, "multiSelect": False, "searchAllOptions": True, "inverseSelection": False},
+        )
+    ]  # fmt: skip
+    for time_title, span, of in times:
+        excluded = [number for number, _, view in placed if of is not None and not view.startswith(of)]
+        default = {"extraFormData": {"time_range": span}, "filterState": {"value": span}, "ownState": {}}
+        filters.append(native(time_title, "filter_time", [{}], default, excluded, {"enableEmptyFilter": False}))
+    metadata = {
+        "color_scheme": "supersetColors", "refresh_frequency": 30, "timed_refresh_immune_slices": [], "expanded_slices": {},
+        "default_filters": "{}", "cross_filters_enabled": True, "filter_bar_orientation": "HORIZONTAL", "native_filter_configuration": filters,
+    }  # fmt: skip
+    return {
+        "dashboard_title": title, "description": None, "css": "", "slug": name, "certified_by": None, "certification_details": None,
+        "published": True, "uuid": identity("dashboard", name), "position": position, "metadata": metadata, "version": "1.0.0",
+    }  # fmt: skip
+
+
+def write(folder: Path) -> None:
+    store = sqlite3.connect(":memory:")
+    for version in sorted(SCHEMA.glob("*.sql"), key=lambda it: int(it.stem)):
+        store.executescript(version.read_text())
+    views = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+    assert views == set(VIEWS), f"the schema's views and those described here differ: {views ^ set(VIEWS)}"
+
+    def put(path: str, what: dict) -> None:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(yaml.safe_dump(what, sort_keys=False, width=120, allow_unicode=True))
+
+    put("metadata.yaml", {"version": "1.0.0", "type": "assets", "timestamp": "2026-01-01T00:00:00+00:00"})
+    put("databases/fts_sqlite.yaml", database())
+    for view in VIEWS:
+        # Not every SQLite tells the type of a cast, or of a generated column.
+        columns = [
+            (name, "REAL" if name.endswith("_real") else kind or "TEXT")
+            for _, name, kind, *_ in store.execute(f"PRAGMA table_xinfo({view})")
+        ]
+        put(f"datasets/fts_sqlite/{view}.yaml", dataset(view, columns))
+    for board in DASHBOARDS:
+        put(f"dashboards/{board[0].replace('-', '_')}.yaml", dashboard(*board))
+        for _, _, it in (place for row in board[2] for place in row):
+            put(f"charts/{slug(it['title'])}.yaml", chart(it))
+
+
+def differs(one: Path, other: Path) -> bool:
+    found = dircmp(one, other)
+    if found.left_only or found.right_only or found.diff_files or found.funny_files:
+        return True
+    return any(differs(one / it, other / it) for it in found.common_dirs)
+
+
+def main() -> None:
+    target = HERE / "sqlite"
+    if "--check" in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as scratch:
+            write(Path(scratch))
+            if differs(Path(scratch), target):
+                sys.exit("superset/sqlite is not what generate.py writes: run it")
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    write(target)
+
+
+if __name__ == "__main__":
+    main()
