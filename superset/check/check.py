@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Whether what Superset shows is what the store holds, while a node writes to it.
+
+    SUPERSET_PASSWORD=… python3 superset/check/check.py --url http://127.0.0.1:8088 --data-dir DIR [--minutes 10]
+
+1. The bundle imported twice: the second time nothing is added, and nothing changed.
+2. Every chart answers at /api/v1/chart/<id>/data/, and its saved query, for a time that is over, gives what Python
+   computes with exact decimals from the tables (not the views that the charts read).
+3. With --minutes: again and again, and nobody is told that the database is locked.
+
+Prints a line a finding; the exit code is 1 if something is wrong. Needs Python alone.
+"""
+
+import argparse
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from client import Superset  # noqa: E402
+
+# By then the exchange's answers for a minute are stored.
+SETTLED_SECONDS = 120
+# How often rows may change while they are compared.
+ATTEMPTS = 10
+MINUTE, DAY = 60_000, 86_400_000
+# Charts show doubles: sums of them differ in the last digits by the order of adding.
+TOLERANCE = 1e-9
+
+
+def total(name, scale=1):
+    return lambda rows: scale * sum(Decimal(row[name]) for row in rows)
+
+
+def greatest(name):
+    return lambda rows: max(Decimal(row[name]) for row in rows)
+
+
+def least(name):
+    return lambda rows: min(Decimal(row[name]) for row in rows)
+
+
+def first(name, by):
+    return lambda rows: Decimal(min(rows, key=lambda row: row[by])[name])
+
+
+def last(name, by):
+    return lambda rows: Decimal(max(rows, key=lambda row: row[by])[name])
+
+
+def share(of, what):
+    return lambda rows: Decimal(100) * sum(1 for row in rows if row[of] == what) / len(rows)
+
+
+def mean_basis_points(rows):
+    mid = [(Decimal(row["bid_close"]) + Decimal(row["ask_close"])) / 2 for row in rows]
+    return 10_000 * sum(Decimal(row["mean_spread"]) / it for row, it in zip(rows, mid)) / len(rows)
+
+
+def start_of_week(ms):
+    """Sunday, as SQLite's charts count."""
+    day = ms // DAY
+    # 1970-01-01 was a Thursday.
+    return (day - (day + 4) % 7) * DAY
+
+
+def every(length):
+    return lambda ms: ms // length * length
+
+
+ONE_MINUTE = "interval = '1m'"
+
+# Title → table, time, condition, stretch (None: no time axis), dimensions, metric → its value over rows.
+SERIES = {
+    "Evolución de Máximas Ofertas de Compra y Venta por Símbolo": (
+        "book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"max_bid": greatest("bid_high"), "max_ask": greatest("ask_high")}),
+    "Número total de operaciones": (
+        "binance_ticker_data", "event_time", "1", every(5 * MINUTE), ["symbol"], {"trades_24h": greatest("total_number_of_trades")}),
+    "Candles: open, high, low, close": (
+        "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"],
+        {"first_price": first("open", "open_time"), "highest_price": greatest("high"), "lowest_price": least("low"), "last_price": last("close", "open_time")}),
+    "Volume": (
+        "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"], {"total_volume": total("volume"), "bought_volume": total("taker_buy_volume")}),
+    "Best bid and ask": (
+        "book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"last_bid": last("bid_close", "open_time"), "last_ask": last("ask_close", "open_time")}),
+    "Spread in basis points": ("book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"spread_bp": mean_basis_points}),
+    "Completeness of the minutes": (
+        "candles", "open_time", ONE_MINUTE, None, ["symbol"],
+        {"candles": len, "proven": total("complete"), "proven_percent": share("complete", 1), "trades": total("trade_count")}),
+    "Minutes not proven complete": (
+        "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"], {"not_proven": lambda rows: sum(1 for row in rows if row["complete"] == 0)}),
+    "Alerts over time": ("alerts", "time", "1", every(MINUTE), ["direction"], {"alert_count": len}),
+    "Dead letters": ("dead_letters", "received_at", "1", None, ["topic", "reason"], {"letters": len}),
+    "finanzas_batch: cierre por símbolo": ("finanzas_batch", "time", "1", every(DAY), ["symbol"], {"close_price": last("cierre", "time")}),
+    "finanzas_batch: apertura, máximo, mínimo, cierre": (
+        "finanzas_batch", "time", "1", every(DAY), ["symbol"],
+        {"open_price": first("apertura", "time"), "high_price": greatest("maximo"), "low_price": least("minimo"), "close_price": last("cierre", "time")}),
+    "finanzas_batch: volumen": ("finanzas_batch", "time", "1", start_of_week, ["symbol"], {"shares": total("volumen")}),
+    "transacciones_nrt: por tipo": ("transacciones_nrt", "time", "1", every(MINUTE), ["tipo_transaccion"], {"transactions": len}),
+    "transacciones_nrt: por estado": ("transacciones_nrt", "time", "1", every(MINUTE), ["estado"], {"transactions": len}),
+    "transacciones_nrt: por acción y tipo": (
+        "transacciones_nrt", "time", "1", None, ["accion", "tipo_transaccion"],
+        {"transactions": len, "shares": total("cantidad"), "amount": total("total"), "failed_percent": share("estado", "FALLIDO")}),
+    "transacciones_nrt: errores": ("transacciones_nrt", "time", "estado = 'FALLIDO'", every(MINUTE), ["error"], {"transactions": len}),
+}  # fmt: skip
+
+# Title → table, time, condition, columns, order (descending).
+ROWS = {
+    "Candles, exact": (
+        "candles", "open_time", ONE_MINUTE, "open_time, symbol, open, high, low, close, volume, quote_volume, trade_count, complete", "open_time DESC, symbol DESC"),
+    "Alerts: abrupt price changes": (
+        "alerts", "time", "1", "time, symbol, direction, change_percent, reference_price, price", "time DESC, symbol DESC, direction DESC"),
+    "Gaps: trades that the exchange does not have": (
+        "gaps", "before_time", "1", "before_time, symbol, first_trade_id, last_trade_id, missing, reason", "before_time DESC, symbol DESC, first_trade_id DESC"),
+    "finanzas_batch: precios exactos": (
+        "finanzas_batch", "time", "1", "fecha, symbol, apertura, maximo, minimo, cierre, volumen", "time DESC, symbol DESC"),
+    "transacciones_nrt: las últimas": (
+        "transacciones_nrt", "time", "1", "time, accion, tipo_transaccion, cantidad, precio_unitario, total, estado, error", "time DESC, id DESC"),
+    "finanzas_batch: precios corregidos": (
+        "finanzas_batch_changes", "fetched_at", "1", "fetched_at, symbol, fecha, campo, antes, despues", "fetched_at DESC, symbol DESC, time DESC, campo DESC"),
+}  # fmt: skip
+
+# A demo has none of these, if all is well; every other chart must have rows.
+MAY_BE_EMPTY = {
+    "Gaps: trades that the exchange does not have", "Dead letters", "finanzas_batch: precios corregidos", "Minutes not proven complete",
+    "Alerts over time", "Alerts: abrupt price changes",
+}  # fmt: skip
+
+
+class Store:
+    """The node's SQLite, read-only."""
+
+    def __init__(self, data_dir: Path):
+        self.file = sqlite3.connect(f"file:{(data_dir / 'fts.sqlite').resolve()}?mode=ro", uri=True)
+        self.file.row_factory = sqlite3.Row
+
+    def series(self, table, time_column, condition, stretch, by, metrics, until):
+        found = defaultdict(list)
+        for row in self.file.execute(f"SELECT * FROM {table} WHERE {condition} AND {time_column} < ?", (until,)):
+            key = tuple(row[it] for it in by)
+            found[(stretch(row[time_column]), *key) if stretch else key].append(row)
+        return {key: {name: value(rows) for name, value in metrics.items()} for key, rows in found.items()}
+
+    def rows(self, table, time_column, condition, columns, order, until):
+        query = f"SELECT {columns} FROM {table} WHERE {condition} AND {time_column} < ? ORDER BY {order} LIMIT 200"
+        return [dict(row) for row in self.file.execute(query, (until,))]
+
+
+def is_same(shown, expected) -> bool:
+    return shown is not None and math.isclose(float(shown), float(expected), rel_tol=TOLERANCE, abs_tol=1e-12)
+
+
+def difference(title: str, shown: list, expected) -> str | None:
+    """What is wrong with a chart's rows; None if nothing."""
+    if title in ROWS:
+        if shown == expected:
+            return None
+        at = next((at for at, (one, other) in enumerate(zip(shown, expected)) if one != other), min(len(shown), len(expected)))
+        return f"{len(shown)} rows shown, {len(expected)} stored; row {at}: {shown[at : at + 1]} is stored as {expected[at : at + 1]}"
+    _, time_column, _, stretch, by, metrics = SERIES[title]
+    found = {}
+    for row in shown:
+        key = tuple(row[it] for it in by)
+        found[(int(row[time_column]), *key) if stretch else key] = row
+    if len(found) != len(shown):
+        return "a stretch of time is shown twice"
+    if found.keys() != expected.keys():
+        return f"{len(found)} points shown, {len(expected)} stored; for instance {list(found.keys() ^ expected.keys())[:3]}"
+    for key, values in expected.items():
+        for name in metrics:
+            if not is_same(found[key][name], values[name]):
+                return f"{name} of {key}: {found[key][name]} is stored as {values[name]}"
+    return None
+
+
+def pinned(chart: dict, until: int) -> dict:
+    """The chart's saved query, for all time up to an instant: what a dashboard's time filter makes of it."""
+    context = json.loads(chart["query_context"])
+    span = f"1970-01-01T00:00:00 : {datetime.fromtimestamp(until / 1000, UTC):%Y-%m-%dT%H:%M:%S}"
+    for query in context["queries"]:
+        for it in query["filters"]:
+            if it["op"] == "TEMPORAL_RANGE":
+                it["val"] = span
+    return context | {"force": True}
+
+
+def ask(superset: Superset, context: dict) -> list:
+    (result,) = superset.post("/api/v1/chart/data", context)["result"]
+    if result.get("error"):
+        raise RuntimeError(result["error"])
+    return result["data"]
+
+
+def compare(superset: Superset, store: Store, chart: dict) -> tuple[str | None, int]:
+    """What is wrong, and how many rows were compared."""
+    title = chart["slice_name"]
+    until = (int(time.time()) - SETTLED_SECONDS) // 60 * MINUTE
+    stored = (lambda: store.rows(*ROWS[title], until)) if title in ROWS else (lambda: store.series(*SERIES[title], until))
+    for _ in range(ATTEMPTS):
+        before = stored()
+        shown = ask(superset, pinned(chart, until))
+        if before == stored():
+            if not shown and title not in MAY_BE_EMPTY:
+                return "nothing is shown", 0
+            return difference(title, shown, before), len(shown)
+    return f"rows older than {SETTLED_SECONDS} s change each time they are read", 0
+
+
+def what_there_is(superset: Superset) -> dict:
+    """All that the bundle describes, as Superset tells it, without when it was touched."""
+
+    def plain(it):
+        if isinstance(it, dict):
+            return {key: plain(value) for key, value in it.items() if not key.startswith(("changed_on", "created_on", "last_saved"))}
+        return [plain(each) for each in it] if isinstance(it, list) else it
+
+    found = {}
+    for kind in ("database", "dataset", "chart", "dashboard"):
+        for it in superset.all(kind):
+            answer = superset.get(f"/api/v1/{kind}/{it['id']}")
+            found[f"{kind} {it['id']}"] = plain(answer["result"])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Whether what Superset shows is what the store holds.")
+    parser.add_argument("--url", default="http://127.0.0.1:8088")
+    parser.add_argument("--user", default="admin")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=0, help="how long to go on asking")
+    arguments = parser.parse_args()
+    superset = Superset(arguments.url, arguments.user, os.environ["SUPERSET_PASSWORD"])
+    failures = 0
+
+    def tell(title: str, wrong: str | None, good: str = "") -> None:
+        nonlocal failures
+        failures += wrong is not None
+        print(f"FAILED {title}: {wrong}" if wrong is not None else f"ok {title}{good}", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "fts.zip"
+        subprocess.run([sys.executable, HERE.parent / "export.py", "--data-dir", arguments.data_dir, "-o", bundle], check=True, stdout=subprocess.DEVNULL)
+        superset.load(bundle)
+        once = what_there_is(superset)
+        superset.load(bundle)
+        twice = what_there_is(superset)
+    changed = [name for name in once.keys() | twice.keys() if once.get(name) != twice.get(name)]
+    tell("a second import changes nothing", f"{changed} differ" if changed else None, f": {len(twice)} things")
+
+    store = Store(arguments.data_dir)
+    charts = [superset.get(f"/api/v1/chart/{it['id']}")["result"] for it in superset.all("chart")]
+    charts = [it for it in charts if it["slice_name"] in SERIES or it["slice_name"] in ROWS]
+    missing = (SERIES.keys() | ROWS.keys()) - {it["slice_name"] for it in charts}
+    tell("every chart is there", f"not {missing}" if missing else None, f": {len(charts)}")
+
+    for chart in charts:
+        try:
+            (saved,) = superset.get(f"/api/v1/chart/{chart['id']}/data/?force=true")["result"]
+            if saved.get("error"):
+                raise RuntimeError(saved["error"])
+            wrong, count = compare(superset, store, chart)
+        except (RuntimeError, KeyError) as error:
+            wrong, count = repr(error), 0
+        tell(chart["slice_name"], wrong, f": {count} rows")
+
+    asked, ends = 0, time.monotonic() + 60 * arguments.minutes
+    try:
+        while time.monotonic() < ends:
+            for chart in charts:
+                ask(superset, json.loads(chart["query_context"]) | {"force": True})
+                asked += 1
+    except RuntimeError as error:
+        tell("no lock", str(error))
+    else:
+        if arguments.minutes:
+            tell("no lock", None, f": {asked} queries in {arguments.minutes:g} min")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+// A dashboard in a real Chromium: every chart drawn, no error, no request to another host; a picture if asked for.
+//
+// SUPERSET_PASSWORD=… node draw.mjs --url http://127.0.0.1:8088 --dashboard fts-market [--height 2600] [--picture FILE.jpg]
+import { execFileSync } from "node:child_process";
+import { chromium } from "playwright-core";
+
+const argument = (name, otherwise) => {
+  const place = process.argv.indexOf(`--${name}`);
+  return place < 0 ? otherwise : process.argv[place + 1];
+};
+const url = argument("url", "http://127.0.0.1:8088");
+const dashboard = argument("dashboard", "fts-market");
+const picture = argument("picture", null);
+const named = process.env.CHROMIUM ?? "chromium";
+const PATIENCE_MS = 180_000;
+
+const browser = await chromium.launch({
+  executablePath: named.includes("/") ? named : execFileSync("which", [named], { encoding: "utf8" }).trim(),
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+// As high as the dashboard: charts out of sight are not drawn.
+const context = await browser.newContext({ viewport: { width: 1500, height: Number(argument("height", "3600")) } });
+const page = await context.newPage();
+const wrong = [];
+let rows = 0;
+let answers = 0;
+await context.route("**/*", (route) => {
+  const asked = new URL(route.request().url());
+  if (asked.protocol.startsWith("http") && asked.origin !== new URL(url).origin) {
+    wrong.push(`a request to ${asked.host}`);
+    return route.abort();
+  }
+  return route.continue();
+});
+page.on("console", (message) => { if (message.type() === "error") wrong.push(`console: ${message.text()} ${message.location().url}`); });
+page.on("pageerror", (error) => wrong.push(`page: ${error.message}`));
+page.on("response", async (response) => {
+  if (response.status() >= 400) wrong.push(`${response.status()} ${response.url()}`);
+  if (response.url().includes("/api/v1/chart/data") && response.ok()) {
+    const answer = await response.json().catch(() => null);
+    answers += 1;
+    rows += (answer?.result ?? []).reduce((sum, it) => sum + (it.rowcount ?? 0), 0);
+  }
+});
+
+try {
+  await page.goto(`${url}/login/`, { waitUntil: "domcontentloaded" });
+  await page.fill("#username, input[name=username]", argument("user", "admin"));
+  await page.fill("#password, input[name=password]", process.env.SUPERSET_PASSWORD);
+  await Promise.all([
+    page.waitForURL((it) => !it.pathname.startsWith("/login"), { timeout: PATIENCE_MS }),
+    page.click("button[type=submit], input[type=submit]"),
+  ]);
+  // What the page of welcome asks for is Superset's own affair.
+  await page.waitForLoadState("networkidle").catch(() => {});
+  wrong.length = 0;
+  await page.goto(`${url}/superset/dashboard/${dashboard}/`, { waitUntil: "domcontentloaded" });
+  const chart = "[data-test-chart-id]";
+  await page.waitForSelector(chart, { timeout: PATIENCE_MS });
+  const drawn = () => page.$$eval(chart, (all) => all.map((it) => ({
+    title: it.getAttribute("data-test-chart-name") ?? it.textContent.slice(0, 60),
+    // Something to look at, or the words that there is nothing; never a spinner.
+    done: it.querySelector(".loading, [data-test=loading-indicator]") === null
+      && (it.querySelector("canvas, table, svg.ant-empty-img-simple, .ant-empty, img") !== null || /No results|No data/i.test(it.textContent)),
+    error: it.querySelector("[role=alert], .ant-alert-error") !== null,
+  })));
+  const ends = performance.now() + PATIENCE_MS;
+  let charts = await drawn();
+  while (performance.now() < ends && !(charts.every((it) => it.done) && answers >= charts.length)) {
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    charts = await drawn();
+  }
+  for (const it of charts) {
+    if (it.error) wrong.push(`${it.title}: an error in its place`);
+    else if (!it.done) wrong.push(`${it.title}: not drawn`);
+  }
+  if (answers < charts.length) wrong.push(`${answers} answers for ${charts.length} charts`);
+  if (picture) {
+    // Lines grow into their place.
+    await page.waitForTimeout(2_000);
+    const grid = await page.$(".grid-container, [data-test=grid-content]");
+    const box = grid && (await grid.boundingBox());
+    const bottom = box ? Math.min(box.y + box.height + 8, page.viewportSize().height) : page.viewportSize().height;
+    await page.screenshot({ path: picture, type: "jpeg", quality: 70, clip: { x: 0, y: 0, width: 1500, height: Math.ceil(bottom) } });
+  }
+  for (const it of wrong) console.log(`FAILED ${dashboard}: ${it}`);
+  if (wrong.length === 0) console.log(`ok ${dashboard}: ${charts.length} charts, ${rows} rows`);
+} catch (error) {
+  wrong.push(error.message);
+  console.log(`FAILED ${dashboard}: ${error.message}`);
+} finally {
+  await browser.close();
+}
+process.exitCode = wrong.length === 0 ? 0 : 1;
