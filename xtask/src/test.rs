@@ -1,5 +1,6 @@
 //! `cargo xtask test`: one command that proves the project.
 
+mod deploy;
 mod page;
 mod report;
 
@@ -90,6 +91,8 @@ enum Part {
     Cluster,
     /// Nodes are killed and stopped, and what is stored is the truth.
     Chaos,
+    /// Compose, alert rules, dashboards and manifests, by their makers' own tools.
+    Deploy,
     /// The demo's page in a real browser.
     Page,
 }
@@ -168,6 +171,7 @@ impl Part {
             Self::Stocks => end_to_end("stocks::", instants),
             Self::Cluster => end_to_end("cluster::", instants),
             Self::Chaos => end_to_end("chaos::without", instants),
+            Self::Deploy => deploy::run(),
             Self::Page => page::run(),
         }
     }

@@ -5,6 +5,7 @@
 mod layers;
 mod links;
 mod metrics;
+mod runbooks;
 mod supply;
 mod text;
 mod tree;
@@ -45,12 +46,13 @@ pub(crate) fn run() -> Result<bool> {
 
 /// The rules that need nothing but the tree.
 fn check(tree: &Tree) -> Vec<Untidy> {
-    let rules: [fn(&Tree) -> Vec<Untidy>; 8] = [
+    let rules: [fn(&Tree) -> Vec<Untidy>; 9] = [
         layers::manifests,
         layers::vendors,
         links::check,
         metrics::defined,
         metrics::named,
+        runbooks::check,
         text::sources,
         text::everywhere,
         text::whole_files,

@@ -46,11 +46,7 @@ pub(super) fn run() -> Result<Tally> {
 
 /// The browser to use, installed where this may install it.
 fn prepare() -> Result<String> {
-    for program in ["node", "npm"] {
-        if shell::which(program).is_none() {
-            install(&["nodejs", "npm"])?;
-        }
-    }
+    need_npm()?;
     let found = || {
         let named = std::env::var("CHROMIUM").ok();
         named.or_else(|| BROWSERS.iter().find_map(|it| shell::which(it)))
@@ -63,6 +59,16 @@ fn prepare() -> Result<String> {
         Some(browser) => Ok(browser),
         None => bail!("chromium was installed and is not on the PATH"),
     }
+}
+
+/// Node and npm, installed where this may install them.
+pub(super) fn need_npm() -> Result<()> {
+    for program in ["node", "npm"] {
+        if shell::which(program).is_none() {
+            install(&["nodejs", "npm"])?;
+        }
+    }
+    Ok(())
 }
 
 /// Installs Debian packages, as root in CI or in a container; nobody's own machine is touched.
