@@ -8,6 +8,8 @@
 //!
 //! Nobody else waits for it: each store has its own aggregators and writers.
 
+mod rejected;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -51,6 +53,8 @@ pub struct Writer {
     pub partition: u32,
     /// Where rows go.
     pub store: Arc<dyn Store>,
+    /// Whether the store takes `dead_letters`.
+    pub keeps_letters: bool,
     /// What is wrong with the store, for all of its writers.
     pub trouble: Arc<Trouble>,
     /// What to write; outlives the writer's own death.
@@ -88,26 +92,30 @@ impl Job for Writer {
 impl Writer {
     /// Writes until it is written, or the job shall finish: then the batches stay unacknowledged.
     async fn write(&self, puts: Vec<Put>, latency: &Histogram, stop: &mut Stop) {
-        let mut batches: Vec<Arc<Rows>> = puts.iter().map(|put| Arc::clone(&put.rows)).collect();
+        // Halves of what has a row that the store can't hold wait here, the next one on top.
+        let mut waiting: Vec<Vec<Arc<Rows>>> =
+            vec![puts.iter().map(|put| Arc::clone(&put.rows)).collect()];
         let mut backoff = self.backoff;
         let name = &*self.trouble.name;
-        loop {
+        while let Some(batches) = waiting.last() {
             let outcome = tokio::select! {
                 biased;
-                outcome = self.put(&batches) => outcome,
+                outcome = self.put(batches) => outcome,
                 // Its aggregator has waited for it already, as long as it may.
                 () = stop.requested() => return,
             };
             let (reason, advice) = match outcome {
-                Ok(()) => break,
+                Ok(()) => {
+                    waiting.pop();
+                    continue;
+                }
                 Err(StoreError::Unavailable(reason)) => (reason, "not written; trying again"),
                 Err(StoreError::Refused(reason)) => {
                     (reason, "not written until somebody mends this; trying again")
                 }
                 Err(StoreError::Rejected { table, reason }) => {
-                    tracing::error!(store = name, table, reason, "rows rejected for good");
-                    self.trouble.rejected(table, &reason);
-                    batches = batches.iter().map(|rows| self.without(rows, table)).collect();
+                    let batches = waiting.pop().unwrap_or_default();
+                    waiting.extend(self.without(batches, table, &reason));
                     continue;
                 }
             };
@@ -143,16 +151,30 @@ impl Writer {
         put.await
     }
 
-    /// `rows` less those of `table`: the raw records stay in the log, and can be folded again.
-    fn without(&self, rows: &Rows, table: &str) -> Arc<Rows> {
-        let mut kept = rows.clone();
-        if let Some(table) = Table::from_name(table) {
-            kept.clear(table);
+    /// What is left to write of `batches`, in which a row of `table` can't be: two halves, the first
+    /// one last; or, if it is the only one, the others and a letter that says what is missing. The raw
+    /// records stay in the log, and can be folded again.
+    fn without(&self, batches: Vec<Arc<Rows>>, table: &str, reason: &str) -> Vec<Vec<Arc<Rows>>> {
+        let Some(table) = Table::from_name(table) else { return Vec::new() };
+        if let Some([first, second]) = rejected::halves(&batches, table) {
+            return vec![second, first];
         }
-        let rejected = u64::try_from(rows.len() - kept.len()).unwrap_or(0);
-        metrics::counter!(WRITER_REJECTED_TOTAL, "store" => self.trouble.name.to_string())
-            .increment(rejected);
-        Arc::new(kept)
+        let name = &*self.trouble.name;
+        tracing::error!(store = name, table = table.name(), reason, "a row is rejected for good");
+        self.trouble.rejected(table.name(), reason);
+        metrics::counter!(WRITER_REJECTED_TOTAL, "store" => name.to_owned()).increment(1);
+        let letter = rejected::letter(&batches, table, self.partition, name, reason);
+        let mut left: Vec<Arc<Rows>> = Vec::with_capacity(batches.len() + 1);
+        for mut rows in batches {
+            if rows.count(table) > 0 {
+                Arc::make_mut(&mut rows).clear(table);
+            }
+            left.push(rows);
+        }
+        if let Some(letter) = letter.filter(|_| self.keeps_letters) {
+            left.push(Arc::new(Rows { dead_letters: vec![letter], ..Rows::default() }));
+        }
+        vec![left]
     }
 }
 

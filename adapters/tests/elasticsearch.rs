@@ -1,10 +1,22 @@
 //! The Elasticsearch store on a real server: `FTS_TEST_ELASTICSEARCH=http://host:port` names one
 //! that asks for no login.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
+)]
+
+#[path = "elasticsearch/faults.rs"]
+mod faults;
 #[path = "elasticsearch/indices.rs"]
 mod indices;
 #[path = "elasticsearch/place.rs"]
 mod place;
+#[path = "elasticsearch/rows.rs"]
+mod rows;
+#[path = "elasticsearch/server.rs"]
+mod server;
 
 use place::place;
 

@@ -56,6 +56,42 @@ impl Rows {
         self.len() == 0
     }
 
+    /// How many rows of `table` there are.
+    pub fn count(&self, table: Table) -> usize {
+        match table {
+            Table::Trades => self.trades.len(),
+            Table::Candles => self.candles.len(),
+            Table::BookTickers => self.book_tickers.len(),
+            Table::BookSeconds => self.book_seconds.len(),
+            Table::Tickers => self.tickers.len(),
+            Table::Gaps => self.gaps.len(),
+            Table::Alerts => self.alerts.len(),
+            Table::DeadLetters => self.dead_letters.len(),
+            Table::Dailies => self.dailies.len(),
+            Table::DailyChanges => self.daily_changes.len(),
+            Table::Transactions => self.transactions.len(),
+        }
+    }
+
+    /// Takes the rows of `table` from the `at`th on (there are as many) into a batch of their own.
+    pub fn split_off(&mut self, table: Table, at: usize) -> Self {
+        let mut rest = Self::default();
+        match table {
+            Table::Trades => rest.trades = self.trades.split_off(at),
+            Table::Candles => rest.candles = self.candles.split_off(at),
+            Table::BookTickers => rest.book_tickers = self.book_tickers.split_off(at),
+            Table::BookSeconds => rest.book_seconds = self.book_seconds.split_off(at),
+            Table::Tickers => rest.tickers = self.tickers.split_off(at),
+            Table::Gaps => rest.gaps = self.gaps.split_off(at),
+            Table::Alerts => rest.alerts = self.alerts.split_off(at),
+            Table::DeadLetters => rest.dead_letters = self.dead_letters.split_off(at),
+            Table::Dailies => rest.dailies = self.dailies.split_off(at),
+            Table::DailyChanges => rest.daily_changes = self.daily_changes.split_off(at),
+            Table::Transactions => rest.transactions = self.transactions.split_off(at),
+        }
+        rest
+    }
+
     /// Drops the rows of `table`.
     pub fn clear(&mut self, table: Table) {
         match table {

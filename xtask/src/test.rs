@@ -17,7 +17,7 @@ const SERVER_TESTS: [(&str, &[&str]); 4] = [
     ("kafka", &["kafka"]),
     ("spill", &["kafka"]),
     ("scylla", &["cassandra"]),
-    ("elastic", &["elasticsearch"]),
+    ("elasticsearch", &["elasticsearch"]),
 ];
 
 /// End-to-end tests that need them, too.

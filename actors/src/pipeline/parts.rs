@@ -127,6 +127,7 @@ impl Parts {
             let writer = Writer {
                 partition: number,
                 store: Arc::clone(&port.store),
+                keeps_letters: port.tables.contains(&Table::DeadLetters),
                 trouble: Arc::clone(trouble),
                 queue: Mutex::new(batches),
                 clock: Arc::clone(&self.ports.clock),

@@ -16,7 +16,7 @@ use fts_core::port::feed::{Connection, Feed, FeedError};
 use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
 use fts_core::port::log::{Append, Log, LogError, Record, Stored};
 use fts_core::port::store::{Span, Store, StoreError};
-use fts_core::row::{AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeRow};
+use fts_core::row::{DeadLetterRow, AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeRow};
 use fts_core::time::{ManualClock, UnixNanos};
 use tokio::sync::Notify;
 
@@ -157,6 +157,8 @@ pub(crate) enum Mood {
     #[default]
     Works,
     Fails(StoreError),
+    /// Writes nothing of what has a trade with one of these ids.
+    Rejects(Vec<i64>),
     Hangs,
 }
 
@@ -178,6 +180,7 @@ pub(crate) struct MemoryStore {
 pub(crate) struct Tables {
     pub(crate) trades: BTreeMap<(Symbol, i64), TradeRow>,
     pub(crate) candles: BTreeMap<(Symbol, Interval, i64), CandleRow>,
+    pub(crate) dead_letters: BTreeMap<u64, DeadLetterRow>,
 }
 
 impl MemoryStore {
@@ -220,12 +223,22 @@ impl Store for MemoryStore {
         match mood {
             Mood::Works => {}
             Mood::Fails(error) => return Err(error),
+            Mood::Rejects(ids) => {
+                let trades = || batches.iter().flat_map(|rows| &rows.trades);
+                if let Some(row) = trades().find(|row| ids.contains(&row.trade.id)) {
+                    let reason = format!("trade {} is too odd", row.trade.id);
+                    return Err(StoreError::Rejected { table: "trades", reason });
+                }
+            }
             Mood::Hangs => std::future::pending().await,
         }
         let mut tables = self.tables.lock().unwrap();
         for rows in batches {
             for row in &rows.trades {
                 tables.trades.insert((row.symbol.clone(), row.trade.id), row.clone());
+            }
+            for row in &rows.dead_letters {
+                tables.dead_letters.insert(row.offset, row.clone());
             }
             for row in &rows.candles {
                 let key = (row.symbol.clone(), row.interval, row.candle.open_time);

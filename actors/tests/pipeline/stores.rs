@@ -215,3 +215,33 @@ async fn a_store_gets_the_tables_that_it_takes_and_its_own_checkpoints() {
     assert_eq!(some.trades(), 0);
     assert_eq!(log.checkpoints(), ["aggregator-0", "aggregator-some-0"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_a_store_cannot_hold_is_a_dead_letter_and_takes_no_other_with_it() {
+    let log = MemoryLog::new(1);
+    let odd = MemoryStore::in_mood(Mood::Rejects(vec![7, 8, 50, 99]));
+    let without = MemoryStore::in_mood(Mood::Rejects(vec![7]));
+    let tables = vec![Table::Trades, Table::Candles];
+    let without_port = StorePort { tables, ..without.port("without") };
+    let (pipeline, view) = start(&log, vec![odd.port("odd"), without_port]).await;
+    log.trades(&symbol("BTCUSDT"), 1..100).await;
+    until("all the others are stored", || odd.trades() == 95 && without.trades() == 98).await;
+    until("what is not is on record", || odd.tables().dead_letters.len() == 4).await;
+    let letters = odd.tables().dead_letters;
+    let mut ids: Vec<i64> = letters
+        .values()
+        .map(|it| {
+            let row: serde_json::Value = serde_json::from_str(&it.payload).unwrap();
+            let id = row["trade_id"].as_i64().unwrap();
+            let expected = format!("store odd rejected a row of trades: trade {id} is too odd");
+            assert_eq!(it.reason, expected);
+            assert_eq!(it.symbol, symbol("BTCUSDT"));
+            id
+        })
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [7, 8, 50, 99]);
+    assert!(without.tables().dead_letters.is_empty(), "it does not take them");
+    assert!(view.picture().warnings["rows of trades for store odd"].contains("too odd"));
+    pipeline.shut_down().await;
+}

@@ -23,34 +23,19 @@ pub(super) async fn migrate(
     client: &Client,
     config: &ElasticsearchConfig,
 ) -> Result<(), StoreError> {
-    let found = templates(client, config).await?;
-    for table in &config.tables {
-        let name = template_name(config, *table);
-        let wanted = template(config, *table);
-        match found.get(&name) {
-            Some(it) if it.version > VERSION => return Err(too_new(&name, it.version)),
-            Some(it) if it.version == VERSION && it.settings == sizes(config) => {}
-            _ => {
-                tracing::info!(template = name, version = VERSION, "writing an index template");
-                client.put_json(&format!("/_index_template/{name}"), &wanted).await?.success()?;
-            }
-        }
-    }
+    // First what is there: an index in the way of an alias forbids its template.
+    let mut outdated = Vec::new();
     for (index, version) in indices(client, config).await? {
         let table = config.tables.iter().find(|table| match period(**table) {
             Period::Ever => alias(&config.index_prefix, **table) == index,
-            _ => Index::named(&config.index_prefix, **table, &index).is_some(),
+            Period::Day | Period::Month => {
+                Index::named(&config.index_prefix, **table, &index).is_some()
+            }
         });
         match (table, version) {
             (Some(_), Some(VERSION)) => {}
             (Some(_), Some(version)) if version > VERSION => return Err(too_new(&index, version)),
-            (Some(table), Some(_)) => {
-                tracing::info!(index, version = VERSION, "bringing an index up to date");
-                client
-                    .put_json(&format!("/{index}/_mapping"), &mapping(*table))
-                    .await?
-                    .success()?;
-            }
+            (Some(table), Some(_)) => outdated.push((index, *table)),
             (_, _) => {
                 return Err(errors::refused(format!(
                     "{index} exists, and is not an index of this program: remove or rename it, or \
@@ -58,6 +43,23 @@ pub(super) async fn migrate(
                 )));
             }
         }
+    }
+    let found = templates(client, config).await?;
+    for table in &config.tables {
+        let name = template_name(config, *table);
+        match found.get(&name) {
+            Some(it) if it.version > VERSION => return Err(too_new(&name, it.version)),
+            Some(it) if it.version == VERSION && it.settings == sizes(config) => {}
+            _ => {
+                tracing::info!(template = name, version = VERSION, "writing an index template");
+                let path = format!("/_index_template/{name}");
+                client.put_json(&path, &template(config, *table)).await?.success()?;
+            }
+        }
+    }
+    for (index, table) in outdated {
+        tracing::info!(index, version = VERSION, "bringing an index up to date");
+        client.put_json(&format!("/{index}/_mapping"), &mapping(table)).await?.success()?;
     }
     Ok(())
 }

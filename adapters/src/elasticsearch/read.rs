@@ -32,7 +32,7 @@ pub(super) enum Order {
 }
 
 impl Search {
-    /// All of a table's rows, in no order.
+    /// A table's rows; in which order must be said.
     pub(super) fn of(table: Table, limit: usize) -> Self {
         Self { table, filter: Vec::new(), sort: Vec::new(), limit }
     }
@@ -128,14 +128,13 @@ impl ElasticsearchStore {
             let size = PAGE.min(search.limit - rows.len());
             let mut body = json!({
                 "query": { "bool": { "filter": search.filter } },
+                "sort": search.sort,
                 "size": size,
                 "track_total_hits": false,
             });
-            if !search.sort.is_empty() {
-                body["sort"] = Value::Array(search.sort.clone());
-            }
-            if let Some(after) = &after {
-                body["search_after"] = serde_json::from_str(after.get()).unwrap_or_default();
+            if let (Some(after), Some(body)) = (&after, body.as_object_mut()) {
+                let after = serde_json::from_str(after.get()).unwrap_or_default();
+                body.insert("search_after".to_owned(), after);
             }
             let answer = ask(client, &alias, &body).await?;
             let found: Found<'_> = serde_json::from_slice(&answer)

@@ -30,6 +30,8 @@ const DOCUMENT_BYTES_MAX: usize = 32 * 1_024 * 1_024;
 const ID_BYTES_MAX: usize = 512;
 /// Rejected rows that are named each.
 const NAMED_MAX: usize = 3;
+/// As much of a key as an operator needs.
+const ID_CHARS_SHOWN: usize = 100;
 const NDJSON: &str = "application/x-ndjson";
 
 /// What a `_bulk` request says, line by line.
@@ -178,6 +180,7 @@ impl Rejected {
         let (count, named) = self.0.entry(table).or_default();
         *count += 1;
         if named.len() < NAMED_MAX {
+            let id: String = id.chars().take(ID_CHARS_SHOWN).collect();
             named.push(format!("{reason} ({id})"));
         }
     }

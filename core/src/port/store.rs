@@ -115,7 +115,7 @@ pub enum StoreError {
     /// keyspace or index that is not what it should be. Says what to do, and names no secret.
     #[error("the store refuses: {0}")]
     Refused(String),
-    /// Never: a row of this table that the store cannot hold.
+    /// Never: a row of this table that the store cannot hold. Of the others, some may be stored.
     #[error("the store rejected a row of {table}: {reason}")]
     Rejected {
         /// The table.

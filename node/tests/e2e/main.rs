@@ -6,6 +6,7 @@
 //! | [`kill`] | the same rows, though the node is killed at random instants |
 //! | [`kafka`] | the same rows by way of Kafka, though the broker is killed and stands still |
 //! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
+//! | [`elastic`] | the same in SQLite and in Elasticsearch; the old producer's events |
 //! | [`cluster`] | three nodes are one, whichever of them dies or leaves |
 //! | [`restart`] | nothing that is on disk is fetched again |
 //! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
@@ -25,6 +26,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod demo;
+mod elastic;
 mod kafka;
 mod kill;
 mod mistakes;

@@ -108,7 +108,10 @@ impl Service for Elasticsearch {
         } else {
             ("FTS_TEST_ELASTICSEARCH", "http")
         };
-        let mut variables = vec![(name.to_owned(), format!("{scheme}://127.0.0.1:{http}"))];
+        let mut variables = vec![
+            (name.to_owned(), format!("{scheme}://127.0.0.1:{http}")),
+            (format!("{name}_PID"), process.id().to_string()),
+        ];
         if self.secure {
             variables.push((format!("{name}_USER"), "elastic".to_owned()));
             variables.push((format!("{name}_PASSWORD"), PASSWORD.to_owned()));

@@ -1,0 +1,310 @@
+//! Servers that are not there, hang, die, refuse, or have too much to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fts_adapters::elasticsearch::{ElasticsearchConfig, ElasticsearchStore, Secret};
+use fts_core::interval::Interval;
+use fts_core::port::store::conformance::Place as _;
+use fts_core::port::store::{Store as _, StoreError};
+use fts_core::row::Rows;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::place::{Indices, place};
+use crate::rows::{ALL, batch, candle, symbol, trade};
+use crate::server::Server;
+
+/// Puts until it is told that it is done, as a writer does.
+async fn put_until_done(store: &ElasticsearchStore, rows: &Arc<Rows>) -> u32 {
+    let mut failures = 0;
+    loop {
+        match store.put(std::slice::from_ref(rows)).await {
+            Ok(()) => return failures,
+            Err(StoreError::Rejected { table, reason }) => panic!("{table}: {reason}"),
+            Err(_) => failures += 1,
+        }
+        assert!(failures < 10_000, "the server does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A server that answers each request by `answer`: status and body, from the request's first line
+/// and body.
+async fn scripted(
+    answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
+) -> ElasticsearchStore {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                loop {
+                    let text = String::from_utf8_lossy(&seen).into_owned();
+                    let whole = text.split_once("\r\n\r\n").filter(|(head, body)| {
+                        let length = head.lines().find_map(|it| {
+                            it.to_lowercase().strip_prefix("content-length: ")?.parse().ok()
+                        });
+                        body.len() >= length.unwrap_or(0)
+                    });
+                    if let Some((head, body)) = whole {
+                        let (status, text) = answer(head.lines().next().unwrap(), body);
+                        let reply = format!(
+                            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{text}",
+                            text.len()
+                        );
+                        stream.write_all(reply.as_bytes()).await.unwrap();
+                        seen.clear();
+                        continue;
+                    }
+                    let mut more = [0; 65_536];
+                    match stream.read(&mut more).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(count) => seen.extend_from_slice(&more[..count]),
+                    }
+                }
+            });
+        }
+    });
+    ElasticsearchStore::new(ElasticsearchConfig {
+        username: Some("fts".to_owned()),
+        password: Some(Secret::new("hunter2".to_owned())),
+        ..ElasticsearchConfig::new(vec![address])
+    })
+    .unwrap()
+}
+
+/// A server of which nothing but `_bulk` matters.
+fn bulk_only(line: &str) -> Option<(u16, String)> {
+    (!line.contains("/_bulk")).then(|| match line.split(' ').next() {
+        Some("GET") => (404, "{}".to_owned()),
+        _ => (200, "{}".to_owned()),
+    })
+}
+
+#[tokio::test]
+async fn nobody_there_is_unavailable_and_is_told_at_once_to_who_asks_again() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = ElasticsearchConfig::new(vec![format!("127.0.0.1:{port}")]);
+    let store = ElasticsearchStore::new(config).unwrap();
+    for _ in 0..2 {
+        let error = store.put(&[batch(0)]).await.unwrap_err();
+        let StoreError::Unavailable(reason) = &error else { panic!("{error:?}") };
+        assert!(reason.contains("is the server up"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_unavailable_within_its_time() {
+    // Accepts connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = ElasticsearchConfig::new(vec![silent.local_addr().unwrap().to_string()]);
+    config.request_timeout_ms = 300;
+    let store = ElasticsearchStore::new(config).unwrap();
+    let put = tokio::time::timeout(Duration::from_secs(60), store.put(&[batch(0)])).await;
+    let Ok(Err(StoreError::Unavailable(reason))) = &put else { panic!("{put:?}") };
+    assert!(reason.contains("300 ms"), "{reason}");
+}
+
+#[tokio::test]
+async fn of_two_nodes_the_one_that_answers_is_used() {
+    let Some(place) = place().await else { return };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut config = place.config();
+    config.nodes.insert(0, format!("127.0.0.1:{port}"));
+    let store = ElasticsearchStore::new(config).unwrap();
+    for number in 0..4 {
+        assert_eq!(store.put(&[batch(number)]).await, Ok(()));
+    }
+    assert_eq!(store.trades(&symbol("BTCUSDT"), 0, 99).await.unwrap().len(), 40);
+    place.remove().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_and_not_shown() {
+    let store = scripted(|_, _| {
+        let error = r#"{"error":{"type":"security_exception","reason":"unable to authenticate user [fts]"}}"#;
+        (401, error.to_owned())
+    })
+    .await;
+    let error = store.connect().await.unwrap_err();
+    let StoreError::Refused(reason) = &error else { panic!("{error:?}") };
+    assert!(reason.contains("correct the store's login"), "{reason}");
+    assert!(!format!("{error:?} {store:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn what_the_cluster_was_too_busy_for_is_sent_again_and_nothing_else() {
+    let sent = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&sent);
+    let store = scripted(move |line, body| {
+        if let Some(other) = bulk_only(line) {
+            return other;
+        }
+        let mut sent = log.lock().unwrap();
+        let ids: Vec<String> = body
+            .lines()
+            .filter_map(|it| it.split_once("\"_id\":\"")?.1.split_once('"'))
+            .map(|it| it.0.to_owned())
+            .collect();
+        sent.push(ids.clone());
+        let round = sent.len();
+        if round == 1 {
+            return (429, r#"{"error":{"type":"es_rejected_execution_exception"}}"#.to_owned());
+        }
+        let items = ids.iter().enumerate().map(|(number, _)| match (round, number) {
+            (2, 1 | 4) => {
+                r#"{"index":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}"#
+            }
+            (2, 2) => {
+                r#"{"index":{"status":409,"error":{"type":"version_conflict_engine_exception"}}}"#
+            }
+            _ => r#"{"index":{"status":201}}"#,
+        });
+        let items: Vec<_> = items.collect();
+        (200, format!("{{\"items\":[{}]}}", items.join(",")))
+    })
+    .await;
+    assert_eq!(store.put(&[batch(0)]).await, Ok(()));
+    let sent = sent.lock().unwrap();
+    let [all, again, failed] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((all.len(), all), (11, again));
+    assert_eq!(failed[..], ["BTCUSDT:1", "BTCUSDT:4"]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_stays_too_busy_is_unavailable_after_a_bounded_time() {
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    let store = scripted(move |line, _| {
+        bulk_only(line).unwrap_or_else(|| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            (429, r#"{"error":{"type":"es_rejected_execution_exception"}}"#.to_owned())
+        })
+    })
+    .await;
+    let error = store.put(&[batch(0)]).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Unavailable(it) if it.contains("overloaded")),
+        "{error:?}"
+    );
+    assert_eq!(count.load(Ordering::Relaxed), 8);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_for_the_server_is_halved_down_to_the_row() {
+    let store = scripted(|line, body| {
+        if let Some(other) = bulk_only(line) {
+            return other;
+        }
+        let rows = body.lines().filter(|it| it.starts_with("{\"index\"")).count();
+        if rows > 3 || body.contains("BTCUSDT:6\"") {
+            return (413, String::new());
+        }
+        let items = vec![r#"{"index":{"status":201}}"#; rows];
+        (200, format!("{{\"items\":[{}]}}", items.join(",")))
+    })
+    .await;
+    let error = store.put(&[batch(0)]).await.unwrap_err();
+    let StoreError::Rejected { table: "trades", reason } = &error else { panic!("{error:?}") };
+    assert!(reason.contains("BTCUSDT:6") && reason.contains("`bulk_bytes`"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_may_not_be_written_is_unavailable_until_it_may() {
+    let Some(place) = place().await else { return };
+    let store = place.store();
+    store.put(&[batch(0)]).await.unwrap();
+    for block in ["write", "read_only", "read_only_allow_delete"] {
+        let set = |on: &str| format!("{{\"index.blocks.{block}\":{on}}}");
+        place.ask("PUT", "/{p}trades/_settings", &set("true")).await;
+        let error = store.put(&[batch(1)]).await.unwrap_err();
+        let StoreError::Unavailable(reason) = &error else { panic!("{block}: {error:?}") };
+        assert!(reason.contains("may not be written"), "{reason}");
+        place.ask("PUT", "/{p}trades/_settings", &set("null")).await;
+        assert_eq!(store.put(&[batch(1)]).await, Ok(()), "{block}");
+    }
+    place.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indices_and_templates_that_somebody_removed_are_made_again() {
+    let Some(place) = place().await else { return };
+    let store = place.store();
+    store.put(&[batch(0)]).await.unwrap();
+    place.remove().await;
+    // As after a server has come back with an empty disk: the connection was lost meanwhile.
+    let store = place.store();
+    store.put(&[batch(1)]).await.unwrap();
+    let found = store.trades(&symbol("BTCUSDT"), 0, 99).await.unwrap();
+    assert!(found.iter().map(|it| it.trade.id).eq(10..20), "{found:?}");
+    place.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_and_started_again_it_has_all_that_was_acknowledged() {
+    const BATCHES: i64 = 600;
+    let Some(mut server) = Server::start().await else { return };
+    let store = Arc::new(Indices::on(server.address()).store());
+    store.connect().await.unwrap();
+    let (progress, mut seen) = tokio::sync::watch::channel(0);
+    let writer = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            let mut failures = 0;
+            for number in 0..BATCHES {
+                failures += put_until_done(&store, &batch(number)).await;
+                progress.send_replace(number);
+            }
+            failures
+        }
+    });
+    // At points that the test does not choose to the byte.
+    for point in [100, 300] {
+        seen.wait_for(|done| *done >= point).await.unwrap();
+        server.kill();
+        server.run().await;
+        // What was acknowledged before is there, whatever has come since.
+        let acknowledged = usize::try_from(point * 10).unwrap();
+        let found = loop {
+            if let Ok(found) = store.trades(&symbol("BTCUSDT"), 0, acknowledged).await {
+                break found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert!(found.iter().map(|it| it.trade.id).eq(0..point * 10), "after the kill at {point}");
+    }
+    let failures = writer.await.unwrap();
+    assert!(failures > 0, "the kills were felt");
+
+    // A late zombie that knows less.
+    put_until_done(&store, &batch(0)).await;
+    let trades = store.trades(&symbol("BTCUSDT"), i64::MIN, usize::MAX).await.unwrap();
+    assert_eq!(trades, (0..BATCHES * 10).map(trade).collect::<Vec<_>>());
+    let candles = store.candles(&symbol("BTCUSDT"), Interval::Minute, ALL).await.unwrap();
+    assert_eq!(candles, (0..BATCHES / 60).map(|it| candle(it, 600)).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_fails_in_time_and_is_used_again_once_it_answers() {
+    let Some(server) = Server::start().await else { return };
+    let store = ElasticsearchStore::new(ElasticsearchConfig {
+        request_timeout_ms: 5_000,
+        ..Indices::on(server.address()).config()
+    })
+    .unwrap();
+    put_until_done(&store, &batch(0)).await;
+    server.signal("STOP");
+    let put = tokio::time::timeout(Duration::from_secs(60), store.put(&[batch(1)])).await;
+    let reason = match put {
+        Ok(Err(StoreError::Unavailable(reason))) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(reason.contains("no answer within 5000 ms"), "{reason}");
+    server.signal("CONT");
+    put_until_done(&store, &batch(1)).await;
+    assert_eq!(store.trades(&symbol("BTCUSDT"), 0, 99).await.unwrap().len(), 20);
+}
