@@ -16,7 +16,9 @@ use fts_core::port::feed::{Connection, Feed, FeedError};
 use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
 use fts_core::port::log::{Append, Log, LogError, Record, Stored};
 use fts_core::port::store::{Span, Store, StoreError};
-use fts_core::row::{DeadLetterRow, AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeRow};
+use fts_core::row::{
+    AlertRow, BookSecond, CandleRow, DeadLetterRow, GapRow, Rows, Table, TradeRow,
+};
 use fts_core::time::{ManualClock, UnixNanos};
 use tokio::sync::Notify;
 
