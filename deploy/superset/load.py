@@ -1,0 +1,63 @@
+"""Gives Superset what there is to look at: the dashboards of superset/ on a node's SQLite, and the cluster by Trino.
+
+May be run again: an import replaces what an earlier one made, and adds nothing.
+"""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+BUNDLES = Path("/app/fts/superset")
+URL = "http://127.0.0.1:8088"
+STORES = [Path("/data/laptop"), Path("/data/demo")]
+PATIENCE_SECONDS = 600
+
+
+def is_there(host: str) -> bool:
+    """Whether a service of that name runs beside this one."""
+    try:
+        socket.gethostbyname(host)
+        return True
+    except OSError:
+        return False
+
+
+def wait_for_page() -> None:
+    """Returns once Superset answers."""
+    for _ in range(PATIENCE_SECONDS):
+        try:
+            urllib.request.urlopen(f"{URL}/health", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(1)
+    sys.exit(f"{URL} does not answer")
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def main() -> None:
+    wait_for_page()
+    # The newest store: `laptop` and `demo` are not meant to run at once, and the dashboards are one set.
+    stores = [it for it in STORES if (it / "fts.sqlite").exists()]
+    if stores:
+        newest = max(stores, key=lambda it: (it / "fts.sqlite").stat().st_mtime)
+        bundle = str(Path(tempfile.mkdtemp()) / "fts.zip")
+        run(sys.executable, str(BUNDLES / "export.py"), "--data-dir", str(newest), "-o", bundle)
+        run(sys.executable, str(BUNDLES / "import.py"), bundle, "--url", URL)
+    if is_there("trino"):
+        for name, schema in (
+            ("FTS (Trino, ScyllaDB)", "scylla/binance_stream"),
+            ("FTS (Trino, Elasticsearch)", "elasticsearch/default"),
+        ):
+            uri = f"trino://superset@trino:8080/{schema}"
+            run("superset", "set-database-uri", "--database_name", name, "--uri", uri)
+    print("Superset has all that there is to look at", flush=True)
+
+
+main()
