@@ -14,11 +14,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && mkdir /out && cp target/release/fts-node target/release/fts-exchange /out/ \
     && strip /out/fts-node /out/fts-exchange
 
+# Others may read the data: Superset opens the store, read-only, as a user of its own.
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fts \
-    && install -d -o fts -g fts -m 0750 /var/lib/fts-node
+    && install -d -o fts -g fts -m 0755 /var/lib/fts-node
 COPY --from=build /out/ /usr/local/bin/
 COPY deploy/healthy /usr/local/bin/healthy
 USER 10001:10001
