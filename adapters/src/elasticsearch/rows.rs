@@ -1,16 +1,18 @@
 //! Rows as documents: which id, of what time and version, and what stands in which column.
 
-use std::fmt::Write as _;
+mod stocks;
+
+use std::fmt::{Arguments, Write as _};
 
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Source, Symbol, Ticker, Trade};
 use fts_core::row::{
-    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DailyChangeRow,
-    DailyRow, DeadLetterRow, GapRow, Rows, Table, TickerRow, TradeRow, TransactionRow,
+    AlertRow, BookSecond, BookSecondRow, BookTickerRow, Candle, CandleRow, DeadLetterRow, GapRow,
+    Rows, Table, TickerRow, TradeRow,
 };
-use fts_core::stock::{Daily, Transaction};
 
 use super::document::{Document, Fields, Read};
+pub(super) use stocks::{daily, transaction};
 
 /// The version of rows that never change: there is nothing to know more of.
 const IMMUTABLE: i64 = 0;
@@ -54,15 +56,13 @@ pub(super) fn each(rows: &Rows) -> impl Iterator<Item = &dyn Stored> {
         .chain(of(&rows.transactions))
 }
 
-/// Writing to a text does not fail.
-macro_rules! put {
-    ($to:expr, $($text:tt)*) => {
-        let _ = write!($to, $($text)*);
-    };
+fn put(to: &mut String, text: Arguments<'_>) {
+    // Writing to a text does not fail.
+    let _ = to.write_fmt(text);
 }
 
 /// `up` or `down`.
-pub(super) const fn direction(up: bool) -> &'static str {
+const fn direction(up: bool) -> &'static str {
     if up { "up" } else { "down" }
 }
 
@@ -83,7 +83,7 @@ impl Stored for TradeRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.symbol, self.trade.id);
+        put(to, format_args!("{}:{}", self.symbol, self.trade.id));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -124,7 +124,7 @@ impl Stored for CandleRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}:{}", self.symbol, self.interval, self.candle.open_time);
+        put(to, format_args!("{}:{}:{}", self.symbol, self.interval, self.candle.open_time));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -175,7 +175,7 @@ impl Stored for BookTickerRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.symbol, self.book.update_id);
+        put(to, format_args!("{}:{}", self.symbol, self.book.update_id));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -215,7 +215,7 @@ impl Stored for BookSecondRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.symbol, self.second.open_time);
+        put(to, format_args!("{}:{}", self.symbol, self.second.open_time));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -253,7 +253,7 @@ impl Stored for TickerRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.symbol, self.ticker.event_time);
+        put(to, format_args!("{}:{}", self.symbol, self.ticker.event_time));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -321,7 +321,7 @@ impl Stored for GapRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.symbol, self.first_trade_id);
+        put(to, format_args!("{}:{}", self.symbol, self.first_trade_id));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -354,7 +354,7 @@ impl Stored for AlertRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}:{}", self.symbol, self.time, direction(self.up));
+        put(to, format_args!("{}:{}:{}", self.symbol, self.time, direction(self.up)));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -393,7 +393,7 @@ impl Stored for DeadLetterRow {
     }
 
     fn id(&self, to: &mut String) {
-        put!(to, "{}:{}:{}", self.topic.name(), self.partition, self.offset);
+        put(to, format_args!("{}:{}:{}", self.topic.name(), self.partition, self.offset));
     }
 
     fn write(&self, to: &mut Document<'_>) {
@@ -403,114 +403,6 @@ impl Stored for DeadLetterRow {
         to.text("symbol", self.symbol.as_str()).date("received_at", self.received_at);
         to.text("reason", &self.reason).text("payload", &self.payload);
     }
-}
-
-impl Stored for DailyRow {
-    fn table(&self) -> Table {
-        Table::Dailies
-    }
-
-    fn time(&self) -> i64 {
-        self.daily.time()
-    }
-
-    fn version(&self) -> i64 {
-        self.daily.fetched_at
-    }
-
-    fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.symbol, self.daily.date);
-    }
-
-    fn write(&self, to: &mut Document<'_>) {
-        let it = &self.daily;
-        to.text("symbol", self.symbol.as_str()).date("time", it.time()).day("fecha", it.date);
-        to.decimal("apertura", it.open).decimal("maximo", it.high).decimal("minimo", it.low);
-        to.decimal("cierre", it.close).long("volumen", it.volume);
-        to.date("fetched_at", it.fetched_at).long("version", it.fetched_at);
-    }
-}
-
-pub(super) fn daily(of: &Fields<'_>) -> Read<DailyRow> {
-    Ok(DailyRow {
-        symbol: symbol(of, "symbol")?,
-        daily: Daily {
-            date: of.day("fecha")?,
-            open: of.decimal("apertura")?,
-            high: of.decimal("maximo")?,
-            low: of.decimal("minimo")?,
-            close: of.decimal("cierre")?,
-            volume: of.long("volumen")?,
-            fetched_at: of.date("fetched_at")?,
-        },
-    })
-}
-
-impl Stored for DailyChangeRow {
-    fn table(&self) -> Table {
-        Table::DailyChanges
-    }
-
-    fn time(&self) -> i64 {
-        self.change.fetched_at
-    }
-
-    fn id(&self, to: &mut String) {
-        let it = &self.change;
-        put!(to, "{}:{}:{}:{}", self.symbol, it.date, it.column, it.fetched_at);
-    }
-
-    fn write(&self, to: &mut Document<'_>) {
-        let it = &self.change;
-        to.text("symbol", self.symbol.as_str()).date("time", it.time()).day("fecha", it.date);
-        to.text("campo", it.column).text("antes", &it.before).text("despues", &it.after);
-        to.date("fetched_at", it.fetched_at);
-    }
-}
-
-impl Stored for TransactionRow {
-    fn table(&self) -> Table {
-        Table::Transactions
-    }
-
-    fn time(&self) -> i64 {
-        self.transaction.time
-    }
-
-    /// With its time: a writer that starts its ids again from 1 replaces nothing.
-    fn id(&self, to: &mut String) {
-        put!(to, "{}:{}", self.id, self.transaction.time);
-    }
-
-    fn write(&self, to: &mut Document<'_>) {
-        let it = &self.transaction;
-        to.text("id", &self.id).date("time", it.time).text("timestamp", &it.timestamp);
-        to.text("accion", it.stock.as_str()).text("tipo_transaccion", &it.kind);
-        to.long("cantidad", it.quantity).decimal("precio_unitario", it.unit_price);
-        to.decimal("total", it.total).text("estado", &it.state);
-        to.maybe_text("error", it.error.as_deref()).object("extra", &it.extra);
-        to.date("received_at", self.received_at);
-    }
-}
-
-pub(super) fn transaction(of: &Fields<'_>) -> Read<TransactionRow> {
-    Ok(TransactionRow {
-        id: of.text("id")?,
-        transaction: Transaction {
-            id: None,
-            time: of.date("time")?,
-            timestamp: of.text("timestamp")?,
-            stock: symbol(of, "accion")?,
-            kind: of.text("tipo_transaccion")?,
-            quantity: of.long("cantidad")?,
-            unit_price: of.decimal("precio_unitario")?,
-            total: of.decimal("total")?,
-            state: of.text("estado")?,
-            error: of.maybe_text("error")?,
-            extra: of.object("extra")?,
-        },
-        received_at: of.date("received_at")?,
-    })
 }
 
 fn symbol(of: &Fields<'_>, column: &str) -> Read<Symbol> {
