@@ -2,6 +2,7 @@
 //!
 //! 0: done. 1: it ran and failed. 2: what was asked for can't be; nothing was started.
 
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -197,10 +198,16 @@ fn refuse(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints a line for whoever, or whatever, started the program.
-#[expect(clippy::print_stdout, reason = "a command's answer goes to its standard output")]
+/// Prints a line for whoever, or whatever, started the program. Where nobody reads any more, as after
+/// `fts-node … | head`, nothing is printed, and what was asked for is done all the same.
 pub(crate) fn say(line: &str) {
-    println!("{line}");
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&anyhow::Error::new(error).context("cannot print the answer"));
+        }
+        _ => {}
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "logs may be off, or not there yet")]

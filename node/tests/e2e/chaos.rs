@@ -4,11 +4,14 @@
 //! `FTS_CHAOS_SEED`, `FTS_CHAOS_ROUNDS`, `FTS_CHAOS_SYMBOLS`, `FTS_CHAOS_RATE` and `FTS_CHAOS_STOP_S`
 //! choose another or a harder run; `cargo xtask chaos` sets them.
 
+mod network;
+mod takeover;
 mod truth;
 
 use std::path::Path;
 use std::time::Duration;
 
+use self::network::{End, Network};
 use self::truth::{Judge, post};
 use crate::support::http;
 use crate::support::process::{Process, exchange_binary, free_port, node_binary, program};
@@ -17,6 +20,8 @@ use crate::support::until;
 
 /// Everything takes longer on a machine that does other things, too.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Where the nodes of a network that is no loopback know one another by.
+const SECRET: &str = "a secret of this test alone";
 /// What the exchange does wrong all the time.
 const FAULTS: &str = "disconnect=20s,drop=0.0005,duplicate=0.001,reorder=0.001";
 
@@ -42,6 +47,7 @@ impl Dice {
 
 /// A node of the cluster, up or down.
 struct Node {
+    number: usize,
     name: String,
     http: String,
     arguments: Vec<String>,
@@ -49,9 +55,16 @@ struct Node {
 }
 
 impl Node {
-    fn start(&mut self, folder: &Path) {
-        let mut command = program(node_binary());
-        command.current_dir(folder).arg("run").args(&self.arguments);
+    fn start(&mut self, folder: &Path, network: Option<&Network>) {
+        let mut command = match network {
+            Some(network) => network.program(self.number, &node_binary()),
+            None => program(node_binary()),
+        };
+        command
+            .env("FTS_CLUSTER_SECRET", SECRET)
+            .current_dir(folder)
+            .arg("run")
+            .args(&self.arguments);
         self.process = Some(Process::start(&self.name, folder, &mut command));
     }
 
@@ -74,25 +87,53 @@ struct Scene {
     nodes: Vec<Node>,
     exchange: String,
     _exchange: Process,
+    /// Goes after what runs in it.
+    network: Option<Network>,
+}
+
+/// What a scene has beside the settings of its nodes.
+struct Plan {
+    symbols: u64,
+    /// Messages a second, all symbols together.
+    rate: u64,
+    /// Of the exchange.
+    arguments: Vec<String>,
+    /// Where the nodes run, if not all on loopback.
+    network: Option<Network>,
+}
+
+impl Plan {
+    /// What the environment asks for, with faults.
+    fn usual() -> Self {
+        let arguments = vec!["--faults".to_owned(), FAULTS.to_owned()];
+        let (symbols, rate) = (setting("SYMBOLS", 20), setting("RATE", 1_000));
+        Self { symbols, rate, arguments, network: None }
+    }
 }
 
 impl Scene {
     /// `settings` are those of all nodes, `alone` those that each has by its number.
-    fn new(settings: &[String], alone: impl Fn(usize) -> Vec<String>) -> Self {
+    fn new(plan: Plan, settings: &[String], alone: impl Fn(usize) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (symbols, rate) = (setting("SYMBOLS", 20), setting("RATE", 1_000));
+        let Plan { symbols, rate, arguments, network } = plan;
         let names: Vec<String> = (0..symbols).map(|number| format!("SYM{number}USDT")).collect();
+        let outside = network.as_ref().map(|it| it.address(End::Outside));
+        let listen = format!("{}:0", outside.as_deref().unwrap_or("127.0.0.1"));
         let mut command = program(exchange_binary());
-        command.args(["--listen", "127.0.0.1:0", "--seed", "11", "--steady"]);
+        command.args(["--listen", &listen, "--seed", "11", "--steady"]);
         command.args(["--rate", &rate.to_string(), "--symbols", &names.join(",")]);
-        command.args(["--faults", FAULTS]);
+        command.args(arguments);
         let mut process = Process::start("exchange", folder.path(), &mut command);
         let exchange = process.line("the exchange's address", |line| {
             let (_, rest) = line.split_once("listening on ws://")?;
             Some(rest.split_whitespace().next()?.to_owned())
         });
         let nodes = (0..3).map(|number| {
-            let (name, http) = (format!("node-{number}"), format!("127.0.0.1:{}", free_port()));
+            let name = format!("node-{number}");
+            let http = match &network {
+                Some(network) => format!("{}:8080", network.address(End::Host(number))),
+                None => format!("127.0.0.1:{}", free_port()),
+            };
             let mut arguments = vec!["--http".to_owned(), http.clone(), "--data-dir".to_owned()];
             arguments.push(folder.path().join(&name).display().to_string());
             let mut set = vec![
@@ -107,15 +148,38 @@ impl Scene {
             for setting in set {
                 arguments.extend(["--set".to_owned(), setting]);
             }
-            Node { name, http, arguments, process: None }
+            Node { number, name, http, arguments, process: None }
         });
         let nodes = nodes.collect();
-        Self { folder, nodes, exchange, _exchange: process }
+        Self { folder, nodes, exchange, _exchange: process, network }
+    }
+
+    /// Three nodes of which the first has the log and the store.
+    fn without_kafka(plan: Plan) -> Self {
+        let address = match &plan.network {
+            Some(network) => format!("{}:7401", network.address(End::Host(0))),
+            None => format!("127.0.0.1:{}", free_port()),
+        };
+        let own = plan.network.as_ref().map(|network| {
+            [0, 1, 2].map(|number| format!("{}:7401", network.address(End::Host(number))))
+        });
+        let mut scene = Self::new(plan, &[], |number| match (number, &own) {
+            (0, _) => vec![format!("cluster.listen={address}")],
+            (_, None) => vec![format!("cluster.join=[\"{address}\"]")],
+            (_, Some(own)) => vec![
+                format!("cluster.listen={}", own[number]),
+                format!("cluster.join=[\"{address}\"]"),
+            ],
+        });
+        for number in 0..3 {
+            scene.start(number);
+        }
+        scene
     }
 
     fn start(&mut self, number: usize) {
         let folder = self.folder.path().to_owned();
-        self.nodes[number].start(&folder);
+        self.nodes[number].start(&folder, self.network.as_ref());
     }
 
     fn database(&self, number: usize) -> Store {
@@ -182,6 +246,36 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(1_000 + dice.below(4_000)));
             self.harm(&mut dice);
         }
+        self.await_peace(stores);
+    }
+
+    /// Cuts the network here and there, for a while each; and then peace.
+    fn tear(&mut self, stores: &[Store]) {
+        use End::{Host, Outside};
+        let cuts: [(&str, &[(End, End)]); 4] = [
+            ("a node from the other nodes", &[(Host(1), Host(0)), (Host(1), Host(2))]),
+            ("a node from the log's owner", &[(Host(2), Host(0))]),
+            (
+                "a node from everything",
+                &[(Host(1), Host(0)), (Host(1), Host(2)), (Host(1), Outside)],
+            ),
+            ("the log's owner from the other nodes", &[(Host(0), Host(1)), (Host(0), Host(2))]),
+        ];
+        self.await_settled();
+        for (what, ends) in cuts {
+            println!("chaos: cut {what}");
+            let network = self.network.as_mut().expect("a network to cut");
+            for (one, other) in ends {
+                network.cut(*one, *other);
+            }
+            std::thread::sleep(Duration::from_secs(setting("STOP_S", 5)));
+            network.heal();
+            self.await_settled();
+        }
+        self.await_peace(stores);
+    }
+
+    fn await_peace(&self, stores: &[Store]) {
         self.await_settled();
         post(&self.exchange, "DELETE", "/control/faults");
         Judge::new(&self.exchange, stores).await_peace(PATIENCE);
@@ -197,18 +291,26 @@ impl Scene {
 
 #[test]
 fn without_kafka_whatever_dies_what_is_stored_is_the_truth() {
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut scene = Scene::new(&[], |number| match number {
-        0 => vec![format!("cluster.listen={address}")],
-        _ => vec![format!("cluster.join=[\"{address}\"]")],
-    });
+    let mut scene = Scene::without_kafka(Plan::usual());
     let stores = [scene.database(0)];
-    for number in 0..3 {
-        scene.start(number);
-    }
     scene.suffer(&stores);
     scene.end();
     Judge::new(&scene.exchange, &stores).everything_is_true();
+}
+
+#[test]
+fn without_kafka_whoever_is_cut_off_what_is_stored_is_the_truth() {
+    let Some(network) = Network::new(3) else { return };
+    let mut scene = Scene::without_kafka(Plan { network: Some(network), ..Plan::usual() });
+    let stores = [scene.database(0)];
+    scene.tear(&stores);
+    scene.end();
+    Judge::new(&scene.exchange, &stores).everything_is_true();
+}
+
+#[test]
+fn takeover_figure() {
+    takeover::measure();
 }
 
 #[test]
@@ -232,7 +334,7 @@ fn with_kafka_whatever_dies_what_is_stored_is_the_truth() {
     ];
     // All are told of all: whoever is first goes on alone until the others are there.
     let seeds = serde_json::to_string(&listens).unwrap();
-    let mut scene = Scene::new(&settings, |number| {
+    let mut scene = Scene::new(Plan::usual(), &settings, |number| {
         vec![format!("cluster.listen={}", listens[number]), format!("cluster.join={seeds}")]
     });
     let stores = [0, 1, 2].map(|number| scene.database(number));

@@ -1,6 +1,6 @@
 //! What is wrong is refused before anything starts: exit code 2, and the place.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use crate::support::process::{node_binary, program};
 
@@ -81,4 +81,17 @@ fn help_and_version_are_no_errors() {
         assert_eq!(output.status.code(), Some(0), "{argument}");
         assert!(!output.stdout.is_empty(), "{argument}");
     }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = program(node_binary());
+    command.current_dir(folder.path()).args(["config", "dump"]);
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*message), (Some(0), ""));
 }
