@@ -4,6 +4,7 @@
 //! `FTS_CHAOS_SEED`, `FTS_CHAOS_ROUNDS`, `FTS_CHAOS_SYMBOLS`, `FTS_CHAOS_RATE` and `FTS_CHAOS_STOP_S`
 //! choose another or a harder run; `cargo xtask chaos` sets them.
 
+mod many;
 mod network;
 mod takeover;
 mod truth;
@@ -252,24 +253,30 @@ impl Scene {
     /// Cuts the network here and there, for a while each; and then peace.
     fn tear(&mut self, stores: &[Store]) {
         use End::{Host, Outside};
-        let cuts: [(&str, &[(End, End)]); 4] = [
-            ("a node from the other nodes", &[(Host(1), Host(0)), (Host(1), Host(2))]),
-            ("a node from the log's owner", &[(Host(2), Host(0))]),
-            (
-                "a node from everything",
-                &[(Host(1), Host(0)), (Host(1), Host(2)), (Host(1), Outside)],
-            ),
-            ("the log's owner from the other nodes", &[(Host(0), Host(1)), (Host(0), Host(2))]),
+        let [log, one, two] = [Host(0), Host(1), Host(2)];
+        // What is cut, and who must notice that a node is gone.
+        let cuts: [(&str, &[(End, End)], Option<usize>); 4] = [
+            ("a node from the other nodes", &[(one, log), (one, two)], Some(1)),
+            ("a node from the log's owner", &[(two, log)], None),
+            ("a node from everything", &[(one, log), (one, two), (one, Outside)], Some(2)),
+            ("the log's owner from the other nodes", &[(log, one), (log, two)], Some(1)),
         ];
         self.await_settled();
-        for (what, ends) in cuts {
+        for (what, ends, witness) in cuts {
             println!("chaos: cut {what}");
             let network = self.network.as_mut().expect("a network to cut");
-            for (one, other) in ends {
-                network.cut(*one, *other);
+            for (from, to) in ends {
+                network.cut(*from, *to);
+            }
+            if let Some(witness) = witness {
+                until("a node that notices", PATIENCE, || {
+                    let cluster = http::get_json(&self.nodes[witness].http, "/api/cluster")?;
+                    let nodes = cluster["nodes"].as_array()?;
+                    nodes.iter().any(|it| it["state"] == "dead").then_some(())
+                });
             }
             std::thread::sleep(Duration::from_secs(setting("STOP_S", 5)));
-            network.heal();
+            self.network.as_mut().expect("a network to heal").heal();
             self.await_settled();
         }
         self.await_peace(stores);
@@ -311,6 +318,15 @@ fn without_kafka_whoever_is_cut_off_what_is_stored_is_the_truth() {
 #[test]
 fn takeover_figure() {
     takeover::measure();
+}
+
+#[test]
+fn two_thousand_symbols_figure() {
+    if std::env::var_os("FTS_MANY").is_none() {
+        println!("SKIPPED: takes minutes (FTS_MANY is not set)");
+        return;
+    }
+    many::measure();
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn owned(scene: &Scene, number: usize) -> (Vec<String>, Vec<String>) {
     let nodes = cluster["nodes"].as_array().unwrap();
     let of = |node: &Value| node["owns_partitions"].as_array().unwrap().clone();
     let partitions = u32::try_from(nodes.iter().flat_map(of).count()).unwrap();
-    let node = nodes.iter().find(|it| it["name"] == *name).expect("the node");
+    let node = nodes.iter().find(|it| it["node"] == *name).expect("the node");
     let is_folded = |symbol: &String| {
         let partition = Symbol::new(symbol).unwrap().partition(partitions);
         of(node).iter().any(|it| it.as_u64() == Some(partition.into()))
