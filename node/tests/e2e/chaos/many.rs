@@ -42,7 +42,10 @@ pub(super) fn measure() {
     println!("many: trades of every symbol are stored after {:.1?}", begun.elapsed());
     for node in &scene.nodes {
         let status = http::get_json(&node.http, "/api/status").expect("a status");
-        println!("many: {}: problems {}, warnings {}", node.name, status["problems"], status["warnings"]);
+        println!(
+            "many: {}: problems {}, warnings {}",
+            node.name, status["problems"], status["warnings"]
+        );
     }
     scene.end();
 }
