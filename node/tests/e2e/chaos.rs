@@ -82,6 +82,9 @@ impl Node {
     }
 }
 
+/// Between whom nothing passes.
+type Cuts = &'static [(End, End)];
+
 /// Three nodes and an exchange.
 struct Scene {
     folder: tempfile::TempDir,
@@ -253,13 +256,16 @@ impl Scene {
     /// Cuts the network here and there, for a while each; and then peace.
     fn tear(&mut self, stores: &[Store]) {
         use End::{Host, Outside};
-        let [log, one, two] = [Host(0), Host(1), Host(2)];
+
+        const LOG: End = Host(0);
+        const ONE: End = Host(1);
+        const TWO: End = Host(2);
         // What is cut, and who must notice that a node is gone.
-        let cuts: [(&str, &[(End, End)], Option<usize>); 4] = [
-            ("a node from the other nodes", &[(one, log), (one, two)], Some(1)),
-            ("a node from the log's owner", &[(two, log)], None),
-            ("a node from everything", &[(one, log), (one, two), (one, Outside)], Some(2)),
-            ("the log's owner from the other nodes", &[(log, one), (log, two)], Some(1)),
+        let cuts: [(&str, Cuts, Option<usize>); 4] = [
+            ("a node from the other nodes", &[(ONE, LOG), (ONE, TWO)], Some(1)),
+            ("a node from the log's owner", &[(TWO, LOG)], None),
+            ("a node from everything", &[(ONE, LOG), (ONE, TWO), (ONE, Outside)], Some(2)),
+            ("the log's owner from the other nodes", &[(LOG, ONE), (LOG, TWO)], Some(1)),
         ];
         self.await_settled();
         for (what, ends, witness) in cuts {
