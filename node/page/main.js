@@ -242,7 +242,7 @@ async function slow() {
   try {
     const [alerts, gaps] = await Promise.all([get("/api/alerts?limit=50"), get("/api/gaps?limit=50")]);
     list("alerts", alerts, (it) =>
-      `${time(it.time)}  ${it.symbol}  ${it.direction === "up" ? "▲" : "▼"} ${trim(it.change_percent)} % in ${it.window_ms / 1000} s  (${trim(it.reference_price)} → ${trim(it.price)})`, "No abrupt price change.");
+      `${time(it.time)}  ${it.symbol}  ${it.up ? "▲" : "▼"} ${trim(it.change_percent)} % in ${it.window_ms / 1000} s  (${trim(it.reference_price)} → ${trim(it.price)})`, "No abrupt price change.");
     list("gaps", gaps, (it) =>
       `${it.symbol}  ${it.first_trade_id}–${it.last_trade_id}: ${number(it.missing)} missing  (${it.reason})`, "No gap: nothing is lost.");
     for (const [symbol, it] of state.counts) get(counts(symbol)).then((rows) => it.show(rows)).catch(() => {});

@@ -114,6 +114,12 @@ try {
     await page.locator("#intervals button", { hasText: "1m" }).click();
     expect(await count("#candles") >= 0, "no count");
   });
+  await check("daily prices and transactions are there", async () => {
+    await until("prices of each stock and some transaction", () =>
+      document.querySelectorAll("#batch-rows tr").length === 5
+      && document.querySelectorAll("#transaction-rows tr").length > 0
+      && [...document.querySelectorAll("#batch-rows tr")].every((row) => /^20\d\d-/.test(row.cells[1].textContent)));
+  });
   await check("the filter filters", async () => {
     await page.locator("#filter").fill("btc");
     await until("one row", () => document.querySelectorAll("#rows tr").length === 1);
