@@ -320,7 +320,7 @@ def chart(it: dict) -> dict:
         "series_limit": 0, "order_desc": True, "url_params": {}, "custom_params": {}, "custom_form_data": {}, "time_offsets": [],
     }  # fmt: skip
     if "columns" in it:
-        params |= {"query_mode": "raw", "all_columns": it["columns"], "order_by_cols": [json.dumps([name, False]) for name in it["order"]], "row_limit": 200, "table_timestamp_format": "smart_date", "server_page_length": 10}
+        params |= {"query_mode": "raw", "all_columns": it["columns"], "order_by_cols": [json.dumps([name, False]) for name in it["order"]], "row_limit": 200, "table_timestamp_format": "smart_date", "show_cell_bars": False, "server_page_length": 10}
         query |= {"columns": it["columns"], "orderby": [[name, False] for name in it["order"]], "row_limit": 200}
     elif it["grain"] is None:
         params |= {"query_mode": "aggregate", "groupby": it["by"], "metrics": it["metrics"], "server_page_length": 10, "order_desc": True}

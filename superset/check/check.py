@@ -30,8 +30,10 @@ sys.path.insert(0, str(HERE))
 
 from client import Superset  # noqa: E402
 
-# By then the exchange's answers for a minute are stored.
-SETTLED_SECONDS = 120
+# By then what the exchange sent of a minute is stored.
+SETTLED_SECONDS = 20
+# How long a demo may take until every table has something to show.
+BEGINNING_SECONDS = 300
 # How often rows may change while they are compared.
 ATTEMPTS = 10
 MINUTE, DAY = 60_000, 86_400_000
@@ -134,7 +136,7 @@ ROWS = {
 # A demo has none of these, if all is well; every other chart must have rows.
 MAY_BE_EMPTY = {
     "Gaps: trades that the exchange does not have", "Dead letters", "finanzas_batch: precios corregidos", "Minutes not proven complete",
-    "Alerts over time", "Alerts: abrupt price changes",
+    "Alerts over time", "Alerts: abrupt price changes", "transacciones_nrt: errores",
 }  # fmt: skip
 
 
@@ -144,6 +146,10 @@ class Store:
     def __init__(self, data_dir: Path):
         self.file = sqlite3.connect(f"file:{(data_dir / 'fts.sqlite').resolve()}?mode=ro", uri=True)
         self.file.row_factory = sqlite3.Row
+
+    def has_rows(self, table, time_column, condition, until):
+        query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {condition} AND {time_column} < ?)"
+        return self.file.execute(query, (until,)).fetchone()[0] == 1
 
     def series(self, table, time_column, condition, stretch, by, metrics, until):
         found = defaultdict(list)
@@ -195,6 +201,29 @@ def pinned(chart: dict, until: int) -> dict:
     return context | {"force": True}
 
 
+def settled() -> int:
+    """A minute that is over, by its end."""
+    return (int(time.time()) - SETTLED_SECONDS) // 60 * MINUTE
+
+
+def wait_for_rows(data_dir: Path) -> None:
+    """Until every chart that must have rows has some."""
+    ends = time.monotonic() + BEGINNING_SECONDS
+    while True:
+        empty = "the store"
+        try:
+            store = Store(data_dir)
+            charts = [it for it in (SERIES | ROWS).items() if it[0] not in MAY_BE_EMPTY]
+            empty = next((it[0] for _, it in charts if not store.has_rows(*it[:3], settled())), None)
+            if empty is None:
+                return
+        except sqlite3.OperationalError:
+            pass
+        if time.monotonic() > ends:
+            sys.exit(f"FAILED {empty} is empty")
+        time.sleep(1)
+
+
 def ask(superset: Superset, context: dict) -> list:
     (result,) = superset.post("/api/v1/chart/data", context)["result"]
     if result.get("error"):
@@ -205,7 +234,7 @@ def ask(superset: Superset, context: dict) -> list:
 def compare(superset: Superset, store: Store, chart: dict) -> tuple[str | None, int]:
     """What is wrong, and how many rows were compared."""
     title = chart["slice_name"]
-    until = (int(time.time()) - SETTLED_SECONDS) // 60 * MINUTE
+    until = settled()
     stored = (lambda: store.rows(*ROWS[title], until)) if title in ROWS else (lambda: store.series(*SERIES[title], until))
     for _ in range(ATTEMPTS):
         before = stored()
@@ -258,6 +287,7 @@ def main() -> None:
     changed = [name for name in once.keys() | twice.keys() if once.get(name) != twice.get(name)]
     tell("a second import changes nothing", f"{changed} differ" if changed else None, f": {len(twice)} things")
 
+    wait_for_rows(arguments.data_dir)
     store = Store(arguments.data_dir)
     charts = [superset.get(f"/api/v1/chart/{it['id']}")["result"] for it in superset.all("chart")]
     charts = [it for it in charts if it["slice_name"] in SERIES or it["slice_name"] in ROWS]

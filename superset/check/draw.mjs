@@ -80,9 +80,8 @@ try {
   if (picture) {
     // Lines grow into their place.
     await page.waitForTimeout(2_000);
-    const grid = await page.$(".grid-container, [data-test=grid-content]");
-    const box = grid && (await grid.boundingBox());
-    const bottom = box ? Math.min(box.y + box.height + 8, page.viewportSize().height) : page.viewportSize().height;
+    const bottoms = await page.$$eval(chart, (all) => all.map((it) => it.getBoundingClientRect().bottom));
+    const bottom = Math.min(Math.max(...bottoms) + 32, page.viewportSize().height);
     await page.screenshot({ path: picture, ...(picture.endsWith(".png") ? {} : { quality: 60 }), clip: { x: 0, y: 0, width: 1500, height: Math.ceil(bottom) } });
   }
   for (const it of wrong) console.log(`FAILED ${dashboard}: ${it}`);

@@ -13,6 +13,7 @@ mod kafka;
 mod ports;
 mod process;
 mod state;
+mod superset;
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -23,16 +24,18 @@ use clap::Subcommand;
 
 use self::process::Process;
 use self::state::{Entry, State};
+pub(crate) use self::superset::python as superset_python;
 use crate::shell::{self, Stopwatch};
 
 /// Every server there is. Its place in the list is its place behind `--base-port`.
-const SERVICES: [&dyn Service; 6] = [
+const SERVICES: [&dyn Service; 7] = [
     &kafka::Kafka { name: "kafka", brokers: 1 },
     &kafka::Kafka { name: "kafka3", brokers: 3 },
     &cassandra::Cassandra { name: "cassandra", secure: false },
     &cassandra::Cassandra { name: "cassandra-secure", secure: true },
     &elasticsearch::Elasticsearch { name: "elasticsearch", secure: false },
     &elasticsearch::Elasticsearch { name: "elasticsearch-secure", secure: true },
+    &superset::Superset,
 ];
 
 /// What `up` starts where none is named.
@@ -75,7 +78,8 @@ struct Started {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Starts servers and waits until they serve: kafka (one broker), kafka3 (three), cassandra,
-    /// elasticsearch, the last two also as cassandra-secure and elasticsearch-secure (TLS, password).
+    /// elasticsearch, the last two also as cassandra-secure and elasticsearch-secure (TLS, password),
+    /// superset.
     Up {
         /// Which; kafka, cassandra and elasticsearch if none is named.
         services: Vec<String>,

@@ -3,6 +3,7 @@
 mod deploy;
 mod page;
 mod report;
+mod superset;
 
 use std::process::Command;
 
@@ -95,6 +96,8 @@ enum Part {
     Deploy,
     /// The demo's page in a real browser.
     Page,
+    /// Superset on the demo's store: its charts show what is stored, and are drawn.
+    Superset,
 }
 
 /// Runs the parts; answers whether all passed.
@@ -154,7 +157,7 @@ struct Instants {
 impl Part {
     /// Whether the part runs the binaries that users run.
     fn needs_release(&self) -> bool {
-        !matches!(self, Self::Unit | Self::Docs)
+        !matches!(self, Self::Superset | Self::Unit | Self::Docs)
     }
 
     fn run(self, instants: &Instants) -> Result<Tally> {
@@ -173,6 +176,7 @@ impl Part {
             Self::Chaos => end_to_end("chaos::without", instants),
             Self::Deploy => deploy::run(),
             Self::Page => page::run(),
+            Self::Superset => superset::run(),
         }
     }
 }

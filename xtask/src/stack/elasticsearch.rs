@@ -2,15 +2,13 @@
 //! small plugin for what that lacks. Not Apache-licensed: for tests, never shipped.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::process::{Process, listens};
+use super::process::{Process, get, listens};
 use super::{Service, Site, Started, certificates, java, needed, quietly};
 use crate::shell;
 
@@ -198,17 +196,9 @@ fn plugin(folder: &Path, home: &Path, jar: &str) -> Result<()> {
 
 /// Whether it can take documents.
 fn is_healthy(port: u16) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(25)))?;
-        let path = "/_cluster/health?wait_for_status=yellow&wait_for_no_initializing_shards=true\
-            &timeout=20s";
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| {
+    let path = "/_cluster/health?wait_for_status=yellow&wait_for_no_initializing_shards=true\
+        &timeout=20s";
+    get(port, path).is_some_and(|answer| {
         answer.starts_with("HTTP/1.")
             && answer.contains(" 200 ")
             && answer.contains("\"timed_out\":false")

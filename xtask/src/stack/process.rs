@@ -1,6 +1,7 @@
 //! Processes that go on when their starter has ended, and how exactly they are found again.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::shell::{self, Stopwatch};
 
 /// How long a process may take to end on request.
 const END: Duration = Duration::from_secs(20);
+/// How long it may take to answer.
+const ANSWER: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of its output that are shown of a server that did not come up.
 const LINES_SHOWN: usize = 20;
@@ -170,6 +173,19 @@ fn stat(pid: u32) -> Option<String> {
 /// Whether something listens there.
 pub(super) fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// What it answers there, head and all; `None` where it doesn't.
+pub(super) fn get(port: u16, path: &str) -> Option<String> {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().ok()
 }
 
 #[cfg(test)]

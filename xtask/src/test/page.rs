@@ -45,7 +45,7 @@ pub(super) fn run() -> Result<Tally> {
 }
 
 /// The browser to use, installed where this may install it.
-fn prepare() -> Result<String> {
+pub(super) fn prepare() -> Result<String> {
     need_npm()?;
     let found = || {
         let named = std::env::var("CHROMIUM").ok();
