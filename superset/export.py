@@ -2,6 +2,7 @@
 """The bundle that Superset imports, with the store's address filled in. Needs Python alone.
 
     python3 superset/export.py --data-dir DIR -o fts.zip
+    python3 superset/export.py --trino trino://superset@127.0.0.1:8080/scylla/binance_stream -o fts.zip
 
 Import it with superset/import.py, or in Superset's own way: POST /api/v1/assets/import/, field `bundle`.
 """
@@ -45,10 +46,15 @@ def pack(source: Path, uri: str, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The bundle that Superset imports, with the store's address filled in.")
-    parser.add_argument("--data-dir", type=Path, required=True, help="the node's, as Superset sees it")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data-dir", type=Path, help="the node's, as Superset sees it")
+    source.add_argument("--trino", metavar="URL", help="trino://user@host:port/<catalog of ScyllaDB>/<keyspace>")
     parser.add_argument("-o", "--output", type=Path, default=Path("fts.zip"))
     arguments = parser.parse_args()
-    pack(HERE / "sqlite", sqlite_uri(arguments.data_dir), arguments.output)
+    if arguments.trino:
+        pack(HERE / "trino", arguments.trino, arguments.output)
+    else:
+        pack(HERE / "sqlite", sqlite_uri(arguments.data_dir), arguments.output)
     print(arguments.output)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes superset/sqlite, the import bundle, from the store's schema and from the charts described here.
+"""Writes the import bundles, superset/sqlite and superset/trino, from the stores' schemas and the charts described here.
 
     python3 superset/generate.py            writes it
     python3 superset/generate.py --check    fails if what is there differs
@@ -9,6 +9,7 @@ API; here it stands once. UUIDs follow from names: an import replaces what an ea
 """
 
 import json
+import re
 import shutil
 import sqlite3
 import sys
@@ -20,12 +21,17 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).resolve().parent
-SCHEMA = HERE.parent / "adapters/src/sqlite/schema"
+SQLITE_SCHEMA = HERE.parent / "adapters/src/sqlite/schema"
+SCYLLA_SCHEMA = HERE.parent / "adapters/src/scylla/schema"
 # Any will do, for ever the same.
 NAMESPACE = uuid.UUID("9d1f3c52-6a0e-5a7b-8f46-0b6f1e2d7c31")
-DATABASE = "FTS (SQLite)"
-# `export.py` puts the store's path in its place.
-URI = "sqlite:///file:/path/to/data/fts.sqlite?mode=ro&uri=true&check_same_thread=false"
+# Name, address (`export.py` puts the true one in its place), what distinguishes its dashboards.
+DATABASES = {
+    "sqlite": ("FTS (SQLite)", "sqlite:///file:/path/to/data/fts.sqlite?mode=ro&uri=true&check_same_thread=false", ""),
+    "trino": ("FTS (Trino)", "trino://superset@localhost:8080/scylla/binance_stream", "-trino"),
+}
+# How Trino calls the types of CQL. A decimal arrives as a double; beside it is its text.
+TRINO_TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "decimal": "DOUBLE", "timestamp": "TIMESTAMP(3) WITH TIME ZONE"}
 
 RECENT = 'DATEADD(DATETIME("now"), -6, hour) : now'
 MONTHS = 'DATEADD(DATETIME("now"), -6, month) : now'
@@ -102,9 +108,12 @@ DESCRIPTIONS = {
 }
 
 
-def edge(function: str, column: str, time: str) -> str:
+def edge(function: str, column: str, time: str) -> dict:
     """The value at the first (MIN) or last (MAX) time of a stretch, whatever its length."""
-    return f"CAST(SUBSTR({function}(PRINTF('%015d', {time}) || {column}), 16) AS REAL)"
+    return {
+        "sqlite": f"CAST(SUBSTR({function}(PRINTF('%015d', {time}) || {column}), 16) AS REAL)",
+        "trino": f"{function}_BY({column}_real, {time})",
+    }
 
 
 # Dataset → metric → (expression, title, format).
@@ -124,7 +133,7 @@ METRICS = {
         "candles": ("COUNT(*)", "Candles", ",d"),
         "proven": ("SUM(complete)", "Proven complete", ",d"),
         "not_proven": ("SUM(1 - complete)", "Not proven complete", ",d"),
-        "proven_percent": ("100.0 * SUM(complete) / COUNT(*)", "Proven complete, %", ",.2f"),
+        "proven_percent": ("100e0 * SUM(complete) / COUNT(*)", "Proven complete, %", ",.2f"),
     },
     "v_binance_book_ticker_data": {
         "max_bid": ("MAX(best_bid_price_real)", "Highest best bid", ",.8~f"),
@@ -167,10 +176,12 @@ METRICS = {
         "shares": ("SUM(cantidad)", "Shares", ",d"),
         "amount": ("SUM(total_real)", "Amount", ",.2f"),
         "failed": ("SUM(CASE estado WHEN 'FALLIDO' THEN 1 ELSE 0 END)", "Failed", ",d"),
-        "failed_percent": ("100.0 * SUM(CASE estado WHEN 'FALLIDO' THEN 1 ELSE 0 END) / COUNT(*)", "Failed, %", ",.2f"),
+        "failed_percent": ("100e0 * SUM(CASE estado WHEN 'FALLIDO' THEN 1 ELSE 0 END) / COUNT(*)", "Failed, %", ",.2f"),
     },
 }  # fmt: skip
 
+# Weeks from Monday on: what a plain week is differs between databases.
+MONDAYS = "1969-12-29T00:00:00Z/P1W"
 ONE_MINUTE = [("interval", "==", "1m")]
 LINE, BAR = "echarts_timeseries_line", "echarts_timeseries_bar"
 LOG = {"logAxis": True, "truncateYAxis": True, "y_axis_format": "SMART_NUMBER"}
@@ -234,7 +245,7 @@ STOCKS = [
         (6, True, series("finanzas_batch: apertura, máximo, mínimo, cierre", "v_finanzas_batch", LINE, "P1D", ["open_price", "high_price", "low_price", "close_price"], ["symbol"], truncateYAxis=True)),
     ],
     [
-        (6, False, series("finanzas_batch: volumen", "v_finanzas_batch", BAR, "P1W", ["shares"], ["symbol"], stack="Stack")),
+        (6, False, series("finanzas_batch: volumen", "v_finanzas_batch", BAR, MONDAYS, ["shares"], ["symbol"], stack="Stack")),
         (6, False, rows("finanzas_batch: precios exactos", "v_finanzas_batch", ["fecha", "symbol", "apertura", "maximo", "minimo", "cierre", "volumen"], ["time", "symbol"])),
     ],
     [
@@ -268,15 +279,19 @@ def slug(title: str) -> str:
     return "_".join(filter(None, plain.split("_")))
 
 
-def database() -> dict:
+def database(kind: str) -> dict:
+    name, uri, _ = DATABASES[kind]
+    extra = {"allows_virtual_table_explore": True}
+    if kind == "trino":
+        extra["engine_params"] = {"connect_args": {"timezone": "UTC", "source": "superset"}}
     return {
-        "database_name": DATABASE, "sqlalchemy_uri": URI, "cache_timeout": None, "expose_in_sqllab": True, "allow_run_async": False,
+        "database_name": name, "sqlalchemy_uri": uri, "cache_timeout": None, "expose_in_sqllab": True, "allow_run_async": False,
         "allow_ctas": False, "allow_cvas": False, "allow_dml": False, "allow_file_upload": False,
-        "extra": {"allows_virtual_table_explore": True}, "uuid": identity("database", "sqlite"), "version": "1.0.0",
+        "extra": extra, "uuid": identity("database", kind), "version": "1.0.0",
     }  # fmt: skip
 
 
-def column(view: str, name: str, kind: str) -> dict:
+def column(database_kind: str, name: str, kind: str) -> dict:
     is_time = name in TIMES
     exact = name.removesuffix("_real")
     description = DESCRIPTIONS.get(exact)
@@ -285,28 +300,28 @@ def column(view: str, name: str, kind: str) -> dict:
     return {
         "column_name": name, "verbose_name": None, "is_dttm": is_time, "is_active": True, "type": kind, "advanced_data_type": None,
         "groupby": True, "filterable": True, "expression": None, "description": description,
-        "python_date_format": "epoch_ms" if is_time else None, "extra": {},
+        "python_date_format": "epoch_ms" if is_time and database_kind == "sqlite" else None, "extra": {},
     }  # fmt: skip
 
 
-def dataset(view: str, columns: list) -> dict:
+def dataset(kind: str, view: str, columns: list, sql: str | None) -> dict:
     time, about = VIEWS[view]
-    metrics = [
-        {"metric_name": name, "verbose_name": title, "metric_type": None, "expression": expression, "description": None, "d3format": d3, "currency": None, "extra": {}, "warning_text": None}
-        for name, (expression, title, d3) in METRICS[view].items()
-    ]  # fmt: skip
+    metrics = []
+    for name, (expression, title, d3) in METRICS[view].items():
+        expression = expression[kind] if isinstance(expression, dict) else expression
+        metrics.append({"metric_name": name, "verbose_name": title, "metric_type": None, "expression": expression, "description": None, "d3format": d3, "currency": None, "extra": {}, "warning_text": None})
     clash = {it["metric_name"] for it in metrics} & {name for name, _ in columns}
     assert not clash, f"{view}: metrics named like columns: {clash}"
     return {
         "table_name": view, "main_dttm_col": time, "description": about, "default_endpoint": None, "offset": 0, "cache_timeout": None,
-        "catalog": None, "schema": "main", "sql": None, "params": None, "template_params": None, "filter_select_enabled": True,
-        "fetch_values_predicate": None, "extra": None, "normalize_columns": False, "always_filter_main_dttm": False,
-        "uuid": identity("dataset", view), "metrics": metrics, "columns": [column(view, *it) for it in columns],
-        "version": "1.0.0", "database_uuid": identity("database", "sqlite"),
+        "catalog": None, "schema": "main" if kind == "sqlite" else None, "sql": sql, "params": None, "template_params": None,
+        "filter_select_enabled": True, "fetch_values_predicate": None, "extra": None, "normalize_columns": False,
+        "always_filter_main_dttm": False, "uuid": identity("dataset", kind, view), "metrics": metrics,
+        "columns": [column(kind, *it) for it in columns], "version": "1.0.0", "database_uuid": identity("database", kind),
     }  # fmt: skip
 
 
-def chart(it: dict) -> dict:
+def chart(database_kind: str, it: dict) -> dict:
     view, kind = it["view"], it["kind"]
     time = VIEWS[view][0]
     adhoc = [{"clause": "WHERE", "subject": time, "operator": "TEMPORAL_RANGE", "comparator": "No filter", "expressionType": "SIMPLE"}]
@@ -339,12 +354,12 @@ def chart(it: dict) -> dict:
     context = {"datasource": {"id": 0, "type": "table"}, "force": False, "queries": [query], "form_data": params, "result_format": "json", "result_type": "full"}
     return {
         "slice_name": it["title"], "description": it["about"], "certified_by": None, "certification_details": None, "viz_type": kind,
-        "params": params, "query_context": json.dumps(context, ensure_ascii=False), "cache_timeout": None, "uuid": identity("chart", it["title"]),
-        "version": "1.0.0", "dataset_uuid": identity("dataset", view),
+        "params": params, "query_context": json.dumps(context, ensure_ascii=False), "cache_timeout": None, "uuid": identity("chart", database_kind, it["title"]),
+        "version": "1.0.0", "dataset_uuid": identity("dataset", database_kind, view),
     }  # fmt: skip
 
 
-def dashboard(name, title, grid, filter_title, filter_view, choice, times) -> dict:
+def dashboard(database_kind, name, title, grid, filter_title, filter_view, choice, times) -> dict:
     position = {
         "DASHBOARD_VERSION_KEY": "v2",
         "ROOT_ID": {"type": "ROOT", "id": "ROOT_ID", "children": ["GRID_ID"]},
@@ -359,7 +374,7 @@ def dashboard(name, title, grid, filter_title, filter_view, choice, times) -> di
             number = len(placed) + 1
             placed.append((number, narrowed, it["view"]))
             names.append(f"CHART-{number}")
-            meta = {"width": width, "height": 50, "chartId": number, "sliceName": it["title"], "uuid": identity("chart", it["title"])}
+            meta = {"width": width, "height": 50, "chartId": number, "sliceName": it["title"], "uuid": identity("chart", database_kind, it["title"])}
             position[names[-1]] = {"type": "CHART", "id": names[-1], "children": [], "parents": ["ROOT_ID", "GRID_ID", f"ROW-{at}"], "meta": meta}
         position[f"ROW-{at}"] = {"type": "ROW", "id": f"ROW-{at}", "children": names, "parents": ["ROOT_ID", "GRID_ID"], "meta": {"background": "BACKGROUND_TRANSPARENT"}}
 
@@ -371,7 +386,7 @@ def dashboard(name, title, grid, filter_title, filter_view, choice, times) -> di
 
     filters = [
         native(
-            filter_title, "filter_select", [{"datasetUuid": identity("dataset", filter_view), "column": {"name": "symbol"}}],
+            filter_title, "filter_select", [{"datasetUuid": identity("dataset", database_kind, filter_view), "column": {"name": "symbol"}}],
             {"extraFormData": {"filters": [{"col": "symbol", "op": "IN", "val": [choice]}]}, "filterState": {"value": [choice], "label": choice}, "ownState": {}},
             [number for number, narrowed, _ in placed if not narrowed],
             {"enableEmptyFilter": False, "defaultToFirstItem": False, "multiSelect": False, "searchAllOptions": True, "inverseSelection": False},
@@ -386,36 +401,69 @@ def dashboard(name, title, grid, filter_title, filter_view, choice, times) -> di
         "default_filters": "{}", "cross_filters_enabled": True, "filter_bar_orientation": "HORIZONTAL", "native_filter_configuration": filters,
     }  # fmt: skip
     return {
-        "dashboard_title": title, "description": None, "css": "", "slug": name, "certified_by": None, "certification_details": None,
-        "published": True, "uuid": identity("dashboard", name), "position": position, "metadata": metadata, "version": "1.0.0",
+        "dashboard_title": title, "description": None, "css": "", "slug": name + DATABASES[database_kind][2], "certified_by": None, "certification_details": None,
+        "published": True, "uuid": identity("dashboard", database_kind, name), "position": position, "metadata": metadata, "version": "1.0.0",
     }  # fmt: skip
 
 
-def write(folder: Path) -> None:
+def sqlite_columns() -> dict:
+    """View → its columns, each with its type."""
     store = sqlite3.connect(":memory:")
-    for version in sorted(SCHEMA.glob("*.sql"), key=lambda it: int(it.stem)):
+    for version in sorted(SQLITE_SCHEMA.glob("*.sql"), key=lambda it: int(it.stem)):
         store.executescript(version.read_text())
     views = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
     assert views == set(VIEWS), f"the schema's views and those described here differ: {views ^ set(VIEWS)}"
+    # Not every SQLite tells the type of a cast, or of a generated column.
+    return {
+        view: [(name, "REAL" if name.endswith("_real") else kind or "TEXT") for _, name, kind, *_ in store.execute(f"PRAGMA table_xinfo({view})")]
+        for view in VIEWS
+    }  # fmt: skip
 
+
+def scylla_columns() -> dict:
+    """Table → column → its type in CQL."""
+    tables = {}
+    for version in sorted(SCYLLA_SCHEMA.glob("*.cql"), key=lambda it: int(it.stem)):
+        for name, body in re.findall(r"^CREATE TABLE IF NOT EXISTS (\w+) \((.*?)^\)", version.read_text(), re.M | re.S):
+            tables[name] = dict(re.findall(r"^    (\w+) (\w+),$", body, re.M))
+    return tables
+
+
+def trino_dataset(view: str, columns: list, stored: dict) -> tuple[list, str]:
+    """The columns of a view as a query on ScyllaDB's table, as far as that has them."""
+    found, terms = [], []
+    for name, _ in columns:
+        exact = name.removesuffix("_real")
+        source, kind = (f"{name}_text", "text") if f"{name}_text" in stored else (exact, stored.get(exact))
+        if kind is None:
+            continue
+        if kind == "boolean":
+            found.append((name, "INTEGER"))
+            terms.append(f'CAST("{source}" AS integer) AS "{name}"')
+        else:
+            found.append((name, TRINO_TYPES[kind]))
+            terms.append(f'"{source}"' if source == name else f'"{source}" AS "{name}"')
+    return found, f"SELECT {', '.join(terms)} FROM {view.removeprefix('v_')}"
+
+
+def write(folder: Path, kind: str) -> None:
     def put(path: str, what: dict) -> None:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(yaml.safe_dump(what, sort_keys=False, width=120, allow_unicode=True))
 
     put("metadata.yaml", {"version": "1.0.0", "type": "assets", "timestamp": "2026-01-01T00:00:00+00:00"})
-    put("databases/fts_sqlite.yaml", database())
-    for view in VIEWS:
-        # Not every SQLite tells the type of a cast, or of a generated column.
-        columns = [
-            (name, "REAL" if name.endswith("_real") else kind or "TEXT")
-            for _, name, kind, *_ in store.execute(f"PRAGMA table_xinfo({view})")
-        ]
-        put(f"datasets/fts_sqlite/{view}.yaml", dataset(view, columns))
+    put(f"databases/fts_{kind}.yaml", database(kind))
+    stored = scylla_columns()
+    for view, columns in sqlite_columns().items():
+        sql = None
+        if kind == "trino":
+            columns, sql = trino_dataset(view, columns, stored[view.removeprefix("v_")])
+        put(f"datasets/fts_{kind}/{view}.yaml", dataset(kind, view, columns, sql))
     for board in DASHBOARDS:
-        put(f"dashboards/{board[0].replace('-', '_')}.yaml", dashboard(*board))
+        put(f"dashboards/{board[0].replace('-', '_')}.yaml", dashboard(kind, *board))
         for _, _, it in (place for row in board[2] for place in row):
-            put(f"charts/{slug(it['title'])}.yaml", chart(it))
+            put(f"charts/{slug(it['title'])}.yaml", chart(kind, it))
 
 
 def differs(one: Path, other: Path) -> bool:
@@ -426,15 +474,17 @@ def differs(one: Path, other: Path) -> bool:
 
 
 def main() -> None:
-    target = HERE / "sqlite"
-    if "--check" in sys.argv[1:]:
-        with tempfile.TemporaryDirectory() as scratch:
-            write(Path(scratch))
-            if differs(Path(scratch), target):
-                sys.exit("superset/sqlite is not what generate.py writes: run it")
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    write(target)
+    is_check = "--check" in sys.argv[1:]
+    for kind in DATABASES:
+        target = HERE / kind
+        if is_check:
+            with tempfile.TemporaryDirectory() as scratch:
+                write(Path(scratch), kind)
+                if differs(Path(scratch), target):
+                    sys.exit(f"superset/{kind} is not what generate.py writes: run it")
+        else:
+            shutil.rmtree(target, ignore_errors=True)
+            write(target, kind)
 
 
 if __name__ == "__main__":

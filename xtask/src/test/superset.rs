@@ -90,7 +90,8 @@ impl Demo {
         let log = File::create(folder.join("log"))?;
         let mut command = shell::program(shell::release_binary("fts-node"));
         command.current_dir(&folder).args(["demo", "--http", "127.0.0.1:0", "--data-dir"]);
-        command.arg(folder.join("data"));
+        // Alerts, too, are to be seen.
+        command.arg(folder.join("data")).args(["--set", "alerts.threshold_percent=\"0.1\""]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("the demo does not start")?;
         Ok(Self { folder, child })
