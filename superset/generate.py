@@ -313,7 +313,8 @@ def dataset(kind: str, view: str, columns: list, sql: str | None) -> dict:
     clash = {it["metric_name"] for it in metrics} & {name for name, _ in columns}
     assert not clash, f"{view}: metrics named like columns: {clash}"
     return {
-        "table_name": view, "main_dttm_col": time, "description": about, "default_endpoint": None, "offset": 0, "cache_timeout": None,
+        # Some Supersets want these to differ among all databases.
+        "table_name": view if sql is None else f"trino_{view.removeprefix('v_')}", "main_dttm_col": time, "description": about, "default_endpoint": None, "offset": 0, "cache_timeout": None,
         "catalog": None, "schema": "main" if kind == "sqlite" else None, "sql": sql, "params": None, "template_params": None,
         "filter_select_enabled": True, "fetch_values_predicate": None, "extra": None, "normalize_columns": False,
         "always_filter_main_dttm": False, "uuid": identity("dataset", kind, view), "metrics": metrics,

@@ -13,6 +13,8 @@ const dashboard = argument("dashboard", "fts-market");
 const picture = argument("picture", null);
 const named = process.env.CHROMIUM ?? "chromium";
 const PATIENCE_MS = 180_000;
+const LOGIN_MS = 30_000;
+const LOGINS = 4;
 
 const browser = await chromium.launch({
   executablePath: named.includes("/") ? named : execFileSync("which", [named], { encoding: "utf8" }).trim(),
@@ -45,13 +47,16 @@ page.on("response", async (response) => {
 });
 
 try {
-  await page.goto(`${url}/login/`, { waitUntil: "domcontentloaded" });
-  await page.fill("#username, input[name=username]", argument("user", "admin"));
-  await page.fill("#password, input[name=password]", process.env.SUPERSET_PASSWORD);
-  await Promise.all([
-    page.waitForURL((it) => !it.pathname.startsWith("/login"), { timeout: PATIENCE_MS }),
-    page.click("button[type=submit], input[type=submit]"),
-  ]);
+  // The form is there before what listens to it: a click too early is lost.
+  for (let attempt = 1; ; attempt += 1) {
+    await page.goto(`${url}/login/`, { waitUntil: "networkidle" });
+    await page.fill("#username, input[name=username]", argument("user", "admin"));
+    await page.fill("#password, input[name=password]", process.env.SUPERSET_PASSWORD);
+    const inside = page.waitForURL((it) => !it.pathname.startsWith("/login"), { timeout: LOGIN_MS });
+    await page.click("button[type=submit], input[type=submit]");
+    if (await inside.then(() => true, () => false)) break;
+    if (attempt === LOGINS) throw new Error("can't log in");
+  }
   // What the page of welcome asks for is Superset's own affair.
   await page.waitForLoadState("networkidle").catch(() => {});
   wrong.length = 0;
@@ -82,7 +87,7 @@ try {
     await page.waitForTimeout(2_000);
     const bottoms = await page.$$eval(chart, (all) => all.map((it) => it.getBoundingClientRect().bottom));
     const bottom = Math.min(Math.max(...bottoms) + 32, page.viewportSize().height);
-    await page.screenshot({ path: picture, ...(picture.endsWith(".png") ? {} : { quality: 60 }), clip: { x: 0, y: 0, width: 1500, height: Math.ceil(bottom) } });
+    await page.screenshot({ path: picture, ...(picture.endsWith(".png") ? {} : { quality: 50 }), clip: { x: 0, y: 0, width: 1500, height: Math.ceil(bottom) } });
   }
   for (const it of wrong) console.log(`FAILED ${dashboard}: ${it}`);
   if (wrong.length === 0) console.log(`ok ${dashboard}: ${charts.length} charts, ${rows} rows`);
