@@ -8,6 +8,7 @@
 //!   replays the rest.
 
 mod run;
+mod save;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,6 @@ use async_trait::async_trait;
 use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
 use fts_core::alert::AlertRule;
 use fts_core::market::{Event, Source, Topic};
-use fts_core::metrics::{CHECKPOINT_BYTES, CHECKPOINTS_TOTAL};
 use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
 use fts_core::row::{CandleRow, Table};
@@ -24,7 +24,7 @@ use fts_core::time::Clock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::run::{InFlight, Run, Saved, position, sum};
+use self::run::{InFlight, Run, position, sum};
 use crate::demand::Need;
 use crate::partition::{Claim, Partition};
 use crate::view::{SymbolView, View};
@@ -99,7 +99,8 @@ impl Job for Aggregator {
             let is_ending = stop.is_requested();
             let now = Instant::now();
             if is_ending && run.last_ends.is_none() {
-                run.last_ends = Some(self.ends(&run).await);
+                let ends = self.ends(&run).await;
+                run.last_ends = Some(ends.unwrap_or_else(|| run.positions.clone()));
             }
             let is_time = is_ending || run.is_behind || now >= run.looked_at + self.flush_interval;
             let is_due = is_time && run.may_absorb();
@@ -114,7 +115,7 @@ impl Job for Aggregator {
                     && !run.aggregate.has_changes(Scope::All)
                 {
                     let saved = self.snapshot(&mut run);
-                    self.save(saved).await?;
+                    self.save(&mut run, saved).await?;
                     return Ok(());
                 }
                 if now > deadline {
@@ -174,14 +175,14 @@ impl Aggregator {
         }
     }
 
-    /// The ends of the topics; where the log does not tell, as far as this run has come.
-    async fn ends(&self, run: &Run) -> Vec<(Topic, u64)> {
+    /// The ends of the topics; `None` if the log does not tell.
+    async fn ends(&self, run: &Run) -> Option<Vec<(Topic, u64)>> {
         let mut ends = Vec::new();
-        for (topic, next) in &run.positions {
+        for (topic, _) in &run.positions {
             let bounds = self.log.bounds(*topic, self.partition.number).await;
-            ends.push((*topic, bounds.map_or(*next, |(_, end)| end)));
+            ends.push((*topic, bounds.ok()?.1));
         }
-        ends
+        Some(ends)
     }
 
     /// Absorbs what the log has; returns how many records that were.
@@ -301,14 +302,14 @@ impl Aggregator {
             return Ok(());
         }
         let is_due = now >= run.checkpointed_at + self.checkpoint_interval
-            && run.checkpointed != run.positions;
+            && (run.checkpointed != run.positions || run.releases.is_due(now));
         let is_slow = is_due || is_ending || now >= run.all_flushed_at + SLOW_EVERY;
         let scope = if is_slow { Scope::All } else { Scope::Fast };
         if !run.aggregate.has_changes(scope) {
             run.received.clear();
             if is_due && run.in_flight.is_empty() {
                 let saved = self.snapshot(run);
-                self.save(saved).await?;
+                self.save(run, saved).await?;
             }
             return Ok(());
         }
@@ -378,47 +379,9 @@ impl Aggregator {
             acked.map_err(|_| JobError("a batch was dropped by the writer".into()))?;
             let saved = run.in_flight.pop_front().and_then(|it| it.checkpoint);
             if let Some(saved) = saved {
-                self.save(saved).await?;
+                self.save(run, saved).await?;
             }
         }
-        Ok(())
-    }
-
-    /// The state as it stands. Nothing may wait to be emitted.
-    fn snapshot(&self, run: &mut Run) -> Saved {
-        run.checkpointed_at = Instant::now();
-        run.checkpointed.clone_from(&run.positions);
-        let checkpoint = run.aggregate.checkpoint(run.positions.clone());
-        let bytes = fts_proto::checkpoint::encode(&checkpoint);
-        Saved { bytes, positions: run.positions.clone() }
-    }
-
-    /// Saves a checkpoint whose rows are all in the store.
-    async fn save(&self, saved: Saved) -> Result<(), JobError> {
-        let size = usize_to_f64(saved.bytes.len());
-        if let Err(error) = self.log.save_checkpoint(&self.checkpoint_name(), saved.bytes).await {
-            return match error {
-                // The next one will do.
-                LogError::Unavailable(reason) => {
-                    self.log_is_away(reason).await;
-                    Ok(())
-                }
-                error => Err(JobError(error.to_string())),
-            };
-        }
-        let (store, partition) = (self.target.name.to_string(), self.partition.number);
-        let labels = [("store", store.clone()), ("partition", partition.to_string())];
-        metrics::gauge!(CHECKPOINT_BYTES, &labels).set(size);
-        metrics::counter!(CHECKPOINTS_TOTAL, "store" => store).increment(1);
-        for (topic, below) in self.partition.saved.tell(self.target.index, saved.positions) {
-            if let Err(error) = self.log.release(topic, partition, below).await {
-                tracing::warn!(%error, "nothing released");
-            }
-        }
-        let now = self.clock.now();
-        self.view.update(|picture| {
-            picture.partitions.entry(partition).or_default().checkpoint_at = Some(now);
-        });
         Ok(())
     }
 
@@ -428,7 +391,10 @@ impl Aggregator {
             return;
         }
         run.backlog_asked_at = now;
-        let backlog = sum(&self.ends(run).await).saturating_sub(sum(&run.positions));
+        let asked_at = Instant::now();
+        let Some(ends) = self.ends(run).await else { return };
+        let backlog = sum(&ends).saturating_sub(sum(&run.positions));
+        run.horizon.ends(asked_at, ends);
         run.meters.waiting.set(usize_to_f64(run.aggregate.rows_waiting()));
         run.meters.backlog.set(f64::from(u32::try_from(backlog).unwrap_or(u32::MAX)));
         let (store, partition) = (&*self.target.name, self.partition.number);

@@ -53,6 +53,13 @@ pub fn decode(bytes: &[u8]) -> Result<Checkpoint, NotACheckpoint> {
     })
 }
 
+/// The positions alone.
+pub fn positions(bytes: &[u8]) -> Result<Vec<(Topic, u64)>, NotACheckpoint> {
+    let message = wire::Positions::decode(bytes).map_err(|e| NotACheckpoint(e.to_string()))?;
+    let known = message.positions.iter();
+    Ok(known.filter_map(|it| Some((Topic::from_name(&it.topic)?, it.next))).collect())
+}
+
 fn stock_to_wire(saved: &StockCheckpoint) -> wire::Stock {
     let daily = |it: &Daily| wire::Daily {
         date: it.date.to_string(),
@@ -287,6 +294,13 @@ mod wire {
         pub symbols: Vec<Symbol>,
         #[prost(message, repeated, tag = "3")]
         pub stocks: Vec<Stock>,
+    }
+
+    /// The beginning of a [`Checkpoint`]: the rest is passed over.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Positions {
+        #[prost(message, repeated, tag = "1")]
+        pub positions: Vec<Position>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]

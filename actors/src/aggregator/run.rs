@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fts_core::aggregate::Aggregate;
 use fts_core::market::{Symbol, Topic};
 use fts_core::metrics::{FOLD_BACKLOG_RECORDS, FOLD_RECORDS, FOLD_ROWS_WAITING, MISSING_TRADES};
@@ -12,6 +11,7 @@ use metrics::{Counter, Gauge};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::save::{Horizon, Releases, Saved};
 use super::{ROWS_MAX, Target};
 use crate::partition::Partition;
 
@@ -19,12 +19,6 @@ use crate::partition::Partition;
 pub(super) struct InFlight {
     pub(super) done: oneshot::Receiver<()>,
     pub(super) checkpoint: Option<Saved>,
-}
-
-/// A checkpoint and the positions it stands for.
-pub(super) struct Saved {
-    pub(super) bytes: Bytes,
-    pub(super) positions: Vec<(Topic, u64)>,
 }
 
 /// From a checkpoint on.
@@ -57,6 +51,8 @@ pub(super) struct Run {
     pub(super) backlog_asked_at: Instant,
     /// Positions of the last checkpoint taken.
     pub(super) checkpointed: Vec<(Topic, u64)>,
+    pub(super) horizon: Horizon,
+    pub(super) releases: Releases,
     pub(super) meters: Meters,
     _lead: Leading,
 }
@@ -88,6 +84,8 @@ impl Run {
             told_at: now,
             checkpointed_at: now,
             backlog_asked_at: now,
+            horizon: Horizon::default(),
+            releases: Releases::default(),
             meters: Meters::new(&target.name, partition.number),
             _lead: Leading { partition: Arc::clone(partition), store: target.index },
         }

@@ -67,6 +67,14 @@ impl MemoryLog {
         inner.released.get(&(Topic::Trade, partition)).copied().unwrap_or(0)
     }
 
+    /// Up to where the checkpoint of that name knows the trades.
+    pub(crate) fn position(&self, name: &str) -> u64 {
+        let inner = self.inner.lock().unwrap();
+        let Some(bytes) = inner.checkpoints.get(name) else { return 0 };
+        let positions = fts_proto::checkpoint::positions(bytes).unwrap();
+        positions.into_iter().find(|it| it.0 == Topic::Trade).map_or(0, |it| it.1)
+    }
+
     /// What checkpoints are kept under.
     pub(crate) fn checkpoints(&self) -> Vec<String> {
         self.inner.lock().unwrap().checkpoints.keys().cloned().collect()
@@ -132,7 +140,9 @@ impl Log for MemoryLog {
     }
 
     async fn release(&self, topic: Topic, partition: u32, below: u64) -> Result<(), LogError> {
-        self.inner.lock().unwrap().released.insert((topic, partition), below);
+        let mut inner = self.inner.lock().unwrap();
+        let released = inner.released.entry((topic, partition)).or_default();
+        *released = below.max(*released);
         Ok(())
     }
 

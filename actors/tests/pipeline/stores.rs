@@ -245,3 +245,39 @@ async fn a_row_that_a_store_cannot_hold_is_a_dead_letter_and_takes_no_other_with
     assert!(view.picture().warnings["rows of trades for store odd"].contains("too odd"));
     pipeline.shut_down().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_away_puts_no_old_checkpoint_in_place_of_a_released_one() {
+    let log = MemoryLog::new(1);
+    let (name, symbol) = ("aggregator-store-0", symbol("BTCUSDT"));
+    let [away, well] = [(); 2].map(|()| MemoryStore::in_mood(Mood::Works));
+    let (zombie, _) = start(&log, vec![away.port("store")]).await;
+    log.trades(&symbol, 0..1_000).await;
+    until("it works", || log.position(name) >= 1_000).await;
+    // It has a batch and a checkpoint under way, and hears nothing for minutes.
+    away.set(Mood::down());
+    log.trades(&symbol, 1_000..2_000).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (owner, _) = start(&log, vec![well.port("store")]).await;
+    for from in (2_000..5_000).step_by(10) {
+        log.trades(&symbol, from..from + 10).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let end = log.bounds(Topic::Trade, 0).await.unwrap().1;
+    until("all of it is covered", || log.position(name) == end).await;
+    let before = log.released(0);
+    assert!((2_500..end - 1_000).contains(&before), "{before}: it lags two minutes");
+    until("all of it is released", || log.released(0) == end).await;
+    owner.shut_down().await;
+
+    away.set(Mood::Works);
+    let mut lowest = end;
+    until("the zombie has come as far", || {
+        lowest = lowest.min(log.position(name));
+        away.trades() == 5_000
+    })
+    .await;
+    assert_eq!(lowest, end, "the log has forgotten what lies before");
+    zombie.shut_down().await;
+    assert_eq!(log.position(name), log.bounds(Topic::Trade, 0).await.unwrap().1);
+}

@@ -1,4 +1,4 @@
-//! SQLite's errors as the caller's decision: try again, or never.
+//! SQLite's errors as the caller's decision: try again, have somebody mend it, or never.
 
 use fts_core::port::store::StoreError;
 use fts_core::row::Table;
@@ -6,7 +6,20 @@ use rusqlite::{Error, ErrorCode};
 
 /// An error that no single row is to blame for.
 pub(super) fn unavailable(error: &Error) -> StoreError {
-    StoreError::Unavailable(describe(error))
+    let make = if takes_somebody(error) { StoreError::Refused } else { StoreError::Unavailable };
+    make(describe(error))
+}
+
+/// Whether it stays so until somebody mends it: a permission is missing, or the file is none.
+fn takes_somebody(error: &Error) -> bool {
+    let Error::SqliteFailure(failure, _) = error else { return false };
+    matches!(
+        failure.code,
+        ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+    )
 }
 
 /// SQLite's words and what to do.
@@ -100,6 +113,26 @@ mod tests {
         check(ffi::SQLITE_CORRUPT, false, "damaged");
         check(ffi::SQLITE_NOMEM, false, "memory");
         check(ffi::SQLITE_INTERRUPT, false, "");
+    }
+
+    #[test]
+    fn what_takes_somebody_to_mend_is_refused() {
+        let check = |code: i32, refused: bool| {
+            let found = unavailable(&failure(code));
+            assert_eq!(matches!(found, StoreError::Refused(_)), refused, "{code}: {found}");
+        };
+        for code in [
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_READONLY_DIRECTORY,
+            ffi::SQLITE_PERM,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOTADB,
+        ] {
+            check(code, true);
+        }
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_CANTOPEN] {
+            check(code, false);
+        }
     }
 
     #[test]
