@@ -11,6 +11,8 @@
 mod faults;
 #[path = "elasticsearch/indices.rs"]
 mod indices;
+#[path = "elasticsearch/login.rs"]
+mod login;
 #[path = "elasticsearch/place.rs"]
 mod place;
 #[path = "elasticsearch/rows.rs"]

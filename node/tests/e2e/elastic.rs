@@ -250,7 +250,7 @@ impl Indices {
                 self.prefix,
                 encoded(&search.to_string())
             );
-            let mut found = http::get_json(address, &path)?;
+            let mut found = get_json(address, &path)?;
             let Value::Array(hits) = found["hits"]["hits"].take() else { return None };
             let count = hits.len();
             all.extend(hits);
@@ -296,6 +296,25 @@ impl Indices {
         }
         delete(address, &format!("/_index_template/{}fts-*", self.prefix));
     }
+}
+
+/// The JSON of an answer with status 200. Elasticsearch sends it in chunks, whatever it is asked for.
+fn get_json(address: &str, path: &str) -> Option<Value> {
+    let answer = http::get(address, path).filter(|it| it.status == 200)?;
+    let (mut rest, mut whole) = (answer.body.as_slice(), Vec::new());
+    if rest.first() != Some(&b'{') {
+        loop {
+            let end = rest.windows(2).position(|it| it == b"\r\n")?;
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+            if size == 0 {
+                break;
+            }
+            whole.extend_from_slice(rest.get(end + 2..end + 2 + size)?);
+            rest = rest.get(end + 4 + size..)?;
+        }
+        rest = &whole;
+    }
+    serde_json::from_slice(rest).ok()
 }
 
 /// A text as part of an address.
