@@ -41,22 +41,26 @@ def run(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
+def load(*source: str) -> None:
+    """Imports the dashboards that look there."""
+    bundle = str(Path(tempfile.mkdtemp()) / "fts.zip")
+    run(sys.executable, str(BUNDLES / "export.py"), *source, "-o", bundle)
+    run(sys.executable, str(BUNDLES / "import.py"), bundle, "--url", URL)
+
+
 def main() -> None:
     wait_for_page()
     # The newest store: `laptop` and `demo` are not meant to run at once, and the dashboards are one set.
     stores = [it for it in STORES if (it / "fts.sqlite").exists()]
     if stores:
         newest = max(stores, key=lambda it: (it / "fts.sqlite").stat().st_mtime)
-        bundle = str(Path(tempfile.mkdtemp()) / "fts.zip")
-        run(sys.executable, str(BUNDLES / "export.py"), "--data-dir", str(newest), "-o", bundle)
-        run(sys.executable, str(BUNDLES / "import.py"), bundle, "--url", URL)
+        load("--data-dir", str(newest))
     if is_there("trino"):
-        for name, schema in (
-            ("FTS (Trino, ScyllaDB)", "scylla/binance_stream"),
-            ("FTS (Trino, Elasticsearch)", "elasticsearch/default"),
-        ):
-            uri = f"trino://superset@trino:8080/{schema}"
-            run("superset", "set-database-uri", "--database_name", name, "--uri", uri)
+        trino = "trino://superset@trino:8080"
+        load("--trino", f"{trino}/scylla/binance_stream")
+        # For queries of one's own.
+        name, uri = "FTS (Trino, Elasticsearch)", f"{trino}/elasticsearch/default"
+        run("superset", "set-database-uri", "--database_name", name, "--uri", uri)
     print("Superset has all that there is to look at", flush=True)
 
 
