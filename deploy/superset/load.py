@@ -15,6 +15,8 @@ BUNDLES = Path("/app/fts/superset")
 URL = "http://127.0.0.1:8088"
 STORES = [Path("/data/laptop"), Path("/data/demo")]
 PATIENCE_SECONDS = 600
+ATTEMPTS = 20
+PAUSE_SECONDS = 15
 
 
 def is_there(host: str) -> bool:
@@ -50,6 +52,17 @@ def load(*source: str) -> None:
 
 def main() -> None:
     wait_for_page()
+    # Stores and Trino may be slower than this; what is there by then is not imported twice.
+    for attempt in range(ATTEMPTS):
+        try:
+            return load_all()
+        except subprocess.CalledProcessError as error:
+            print(f"attempt {attempt + 1} of {ATTEMPTS}: {error}", flush=True)
+            time.sleep(PAUSE_SECONDS)
+    sys.exit("Superset runs without dashboards: start it again once the stores and Trino are up")
+
+
+def load_all() -> None:
     # The newest store: `laptop` and `demo` are not meant to run at once, and the dashboards are one set.
     stores = [it for it in STORES if (it / "fts.sqlite").exists()]
     if stores:
