@@ -18,7 +18,7 @@ const SERVER_TESTS: [(&str, &[&str]); 4] = [
     ("kafka", &["kafka"]),
     ("spill", &["kafka"]),
     ("scylla", &["cassandra"]),
-    ("elasticsearch", &["elasticsearch"]),
+    ("elasticsearch", &["elasticsearch", "elasticsearch-secure"]),
 ];
 
 /// End-to-end tests that need them, too.
