@@ -14,6 +14,7 @@ mod ports;
 mod process;
 mod state;
 mod superset;
+mod trino;
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub(crate) use self::superset::python as superset_python;
 use crate::shell::{self, Stopwatch};
 
 /// Every server there is. Its place in the list is its place behind `--base-port`.
-const SERVICES: [&dyn Service; 7] = [
+const SERVICES: [&dyn Service; 8] = [
     &kafka::Kafka { name: "kafka", brokers: 1 },
     &kafka::Kafka { name: "kafka3", brokers: 3 },
     &cassandra::Cassandra { name: "cassandra", secure: false },
@@ -36,6 +37,7 @@ const SERVICES: [&dyn Service; 7] = [
     &elasticsearch::Elasticsearch { name: "elasticsearch", secure: false },
     &elasticsearch::Elasticsearch { name: "elasticsearch-secure", secure: true },
     &superset::Superset,
+    &trino::Trino,
 ];
 
 /// What `up` starts where none is named.
@@ -79,7 +81,7 @@ struct Started {
 pub(crate) enum Command {
     /// Starts servers and waits until they serve: kafka (one broker), kafka3 (three), cassandra,
     /// elasticsearch, the last two also as cassandra-secure and elasticsearch-secure (TLS, password),
-    /// superset.
+    /// superset, trino (on those of the stack that run already).
     Up {
         /// Which; kafka, cassandra and elasticsearch if none is named.
         services: Vec<String>,
