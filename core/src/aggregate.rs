@@ -174,6 +174,12 @@ impl Aggregate {
         if matches!(topic, Topic::Daily | Topic::Transactions) {
             return self.absorb_stock(topic, stored, event);
         }
+        if let Err(reason) = &event
+            && !self.index.contains_key(&record.key)
+        {
+            // Anybody may write to the log, under any key: that alone makes no symbol to ask after.
+            return self.dead_letter(topic, stored, reason.clone());
+        }
         let index = self.entry(&record.key);
         let Some(state) = self.symbols.get_mut(index) else { return };
         state.counts.records += 1;

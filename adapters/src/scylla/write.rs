@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use fts_core::metrics::STORE_ROWS_TOTAL;
 use fts_core::port::store::StoreError;
 use fts_core::row::{
     AlertRow, BookSecondRow, BookTickerRow, CandleRow, DailyChangeRow, DailyRow, DeadLetterRow,
@@ -92,6 +93,7 @@ impl ScyllaStore {
         };
         self.announce(live, chunks.iter().map(|it| &it.partition)).await?;
         let ttl = self.ttl(R::TABLE);
+        let count: usize = chunks.iter().map(|it| it.rows.len()).sum();
         // Made as there is room for them: a request under way takes kilobytes.
         let mut sending = FuturesUnordered::new();
         for chunk in chunks {
@@ -101,6 +103,9 @@ impl ScyllaStore {
             sending.push(self.send(live, chunk, ttl));
         }
         while sending.try_next().await?.is_some() {}
+        let table = R::TABLE.name();
+        metrics::counter!(STORE_ROWS_TOTAL, "store" => super::NAME, "table" => table)
+            .increment(u64::try_from(count).unwrap_or(0));
         let mut known = lock(&self.newest);
         let known = known.entry(R::TABLE).or_insert(newest);
         *known = newest.max(*known);

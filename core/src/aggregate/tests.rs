@@ -337,6 +337,17 @@ fn a_record_that_can_not_be_understood_is_kept_with_its_reason() {
 }
 
 #[test]
+fn a_record_that_can_not_be_understood_makes_no_symbol() {
+    let mut aggregate = Aggregate::new(7, RULE);
+    let (received_at, source, feed) = (UnixNanos::from_millis(5), Source::Stream, 0);
+    let value = Bytes::from_static(b"hola");
+    let record = Record { key: symbol(), value, received_at, source, feed };
+    aggregate.absorb(Topic::Trade, &Stored { offset: 1, record }, Err("no json".to_owned()));
+    assert!(aggregate.symbols().is_empty(), "somebody would ask the exchange for it for ever");
+    assert_eq!(aggregate.take_rows(Scope::All).dead_letters.len(), 1);
+}
+
+#[test]
 fn a_gap_is_a_row_and_what_comes_after_all_shrinks_it() {
     let trade = |id, time| {
         let price = Decimal::from_units(1);

@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, fixtures, until};
 const BY_RUN: [&str; 3] = ["received_at", "source", "version"];
 
 /// How long the tape plays at 20 times its speed.
-const TAPE: Duration = Duration::from_millis(32_500);
+pub(crate) const TAPE: Duration = Duration::from_millis(32_500);
 
 /// `FTS_KILL_SEED` and `FTS_KILLS` choose other instants, and more of them.
 #[test]
@@ -33,7 +33,7 @@ fn kill_9_at_random_instants_changes_nothing_that_is_stored() {
     let mut node = command.start();
     // The tape begins with the first subscriber: let there be one.
     until("the first trade of the tape", PATIENCE, || exchange.newest_trade(SYMBOLS[0]));
-    for (at, pause) in pauses(seed, kills).into_iter().enumerate() {
+    for (at, pause) in pauses(seed, kills, TAPE).into_iter().enumerate() {
         std::thread::sleep(pause);
         println!("kill {} after {pause:?}", at + 1);
         node.kill();
@@ -103,17 +103,18 @@ fn kill_9_loses_nothing_of_a_market_made_up_from_a_seed() {
     assert_same("dead letters", &store.dump("dead_letters", &[]), &[]);
 }
 
-fn parameter(name: &str, default: u64) -> u64 {
+/// A whole number from the environment.
+pub(crate) fn parameter(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| {
         text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number, is `{text}`"))
     })
 }
 
-/// The pauses between `kills` instants drawn evenly from the time of the tape.
-fn pauses(seed: u64, kills: u64) -> Vec<Duration> {
+/// The pauses between `kills` instants drawn evenly from a stretch of time.
+pub(crate) fn pauses(seed: u64, kills: u64, stretch: Duration) -> Vec<Duration> {
     let mut state = seed;
-    let tape = u64::try_from(TAPE.as_millis()).unwrap();
-    let mut instants: Vec<u64> = (0..kills).map(|_| split_mix(&mut state) % tape).collect();
+    let end = u64::try_from(stretch.as_millis()).unwrap();
+    let mut instants: Vec<u64> = (0..kills).map(|_| split_mix(&mut state) % end).collect();
     instants.sort_unstable();
     let before = std::iter::once(0).chain(instants.iter().copied());
     before.zip(&instants).map(|(from, to)| Duration::from_millis(to - from)).collect()

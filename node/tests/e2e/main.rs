@@ -7,6 +7,8 @@
 //! | [`kafka`] | the same rows by way of Kafka, though the broker is killed and stands still |
 //! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
 //! | [`elastic`] | the same in SQLite and in Elasticsearch; the old producer's events |
+//! | [`stores`] | the same rows in SQLite, Cassandra and Elasticsearch at once, though the node is killed |
+//! | [`foreign`] | transactions by way of Kafka from a client that is not ours, well-formed or not |
 //! | [`cluster`] | three nodes are one, whichever of them dies or leaves |
 //! | [`restart`] | nothing that is on disk is fetched again |
 //! | [`demo`] | `fts-node demo` runs from nothing, and goes on where it ended |
@@ -27,11 +29,13 @@ mod cli;
 mod cluster;
 mod demo;
 mod elastic;
+mod foreign;
 mod kafka;
 mod kill;
 mod mistakes;
 mod restart;
 mod scylla;
 mod stocks;
+mod stores;
 mod support;
 mod tape;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on.
 
 pub(crate) mod check;
+pub(crate) mod dump;
 pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod process;

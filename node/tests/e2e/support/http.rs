@@ -1,4 +1,4 @@
-//! HTTP GET, as much as the tests need.
+//! HTTP, as much as the tests need.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,7 +23,26 @@ pub(crate) fn get(address: &str, path: &str) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let status = head.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Answer { status, body: bytes[end + 4..].to_vec() })
+    let body = &bytes[end + 4..];
+    // Some servers send chunks all the same.
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if is_chunked { joined(body)? } else { body.to_vec() };
+    Some(Answer { status, body })
+}
+
+/// The chunks put together; `None` where the end is missing.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|window| window == b"\r\n")?;
+        let size = std::str::from_utf8(&chunks[..end]).ok()?.split(';').next()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(chunks.get(end + 2..end + 2 + size)?);
+        chunks = chunks.get(end + 2 + size + 2..)?;
+    }
 }
 
 /// The JSON of an answer with status 200.
@@ -33,4 +52,15 @@ pub(crate) fn get_json(address: &str, path: &str) -> Option<serde_json::Value> {
         return None;
     }
     serde_json::from_slice(&answer.body).ok()
+}
+
+/// Asks with another method and without a body; the status, or `None` where there was no answer.
+pub(crate) fn send(address: &str, method: &str, path: &str) -> Option<u16> {
+    let mut socket = TcpStream::connect(address).ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+    socket.write_all(head.as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    answer.split_whitespace().nth(1)?.parse().ok()
 }

@@ -60,6 +60,14 @@ impl Process {
         }
     }
 
+    /// How much memory it has in use, KiB; 0 where that can't be read.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
     /// Sends a signal, such as `INT`.
     pub(crate) fn signal(&mut self, name: &str) {
         self.check_alive();
