@@ -74,6 +74,8 @@ struct Progress {
     not_before: Instant,
     /// Nothing is asked before the aggregator stands here.
     position: u64,
+    /// When something that could wait was last asked.
+    asked_at: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -114,6 +116,9 @@ impl Backfill {
                     }
                     is_wanted
                 });
+                // Of what can wait, the one that has waited longest: a storm of first sights may take
+                // the exchange's budget of many minutes, and no hole shall wait for all of them.
+                let mut at_leisure: Option<(Option<Instant>, &Symbol, &Need, Task)> = None;
                 for (symbol, need) in &seen.needs {
                     if stop.is_requested() {
                         return Ok(());
@@ -121,12 +126,24 @@ impl Backfill {
                     let entry = self.entry(progress, symbol);
                     entry.is_probe_due |= seen.connected.contains(symbol);
                     match self.choose(entry, need, &seen) {
-                        Ok(task) => {
+                        Ok(task @ Task::Fill(..)) => {
                             self.work(symbol, need, task, entry, stop).await?;
                             worked = true;
                         }
+                        Ok(task) => {
+                            let asked_at = entry.asked_at;
+                            if at_leisure.as_ref().is_none_or(|it| asked_at < it.0) {
+                                at_leisure = Some((asked_at, symbol, need, task));
+                            }
+                        }
                         Err(pause) => wait = wait.min(pause),
                     }
+                }
+                if let Some((_, symbol, need, task)) = at_leisure {
+                    let entry = self.entry(progress, symbol);
+                    entry.asked_at = Some(Instant::now());
+                    self.work(symbol, need, task, entry, stop).await?;
+                    worked = true;
                 }
             }
             let wait = if worked { SETTLE } else { wait };
@@ -152,6 +169,7 @@ impl Backfill {
             hole: None,
             not_before: now,
             position: 0,
+            asked_at: None,
             backoff: self.backoff,
         })
     }
