@@ -38,6 +38,8 @@ struct Inner {
     records: HashMap<(Topic, u32), Vec<Record>>,
     released: HashMap<(Topic, u32), u64>,
     checkpoints: BTreeMap<String, Bytes>,
+    /// Up to where the checkpoints saved of each name knew the trades, one after the other.
+    saves: BTreeMap<String, Vec<u64>>,
 }
 
 impl MemoryLog {
@@ -67,12 +69,14 @@ impl MemoryLog {
         inner.released.get(&(Topic::Trade, partition)).copied().unwrap_or(0)
     }
 
-    /// Up to where the checkpoint of that name knows the trades.
+    /// Up to where the checkpoints of that name knew the trades, in the order in which they were saved.
+    pub(crate) fn saves(&self, name: &str) -> Vec<u64> {
+        self.inner.lock().unwrap().saves.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Up to where the last of them does.
     pub(crate) fn position(&self, name: &str) -> u64 {
-        let inner = self.inner.lock().unwrap();
-        let Some(bytes) = inner.checkpoints.get(name) else { return 0 };
-        let positions = fts_proto::checkpoint::positions(bytes).unwrap();
-        positions.into_iter().find(|it| it.0 == Topic::Trade).map_or(0, |it| it.1)
+        self.saves(name).last().copied().unwrap_or(0)
     }
 
     /// What checkpoints are kept under.
@@ -147,7 +151,11 @@ impl Log for MemoryLog {
     }
 
     async fn save_checkpoint(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
-        self.inner.lock().unwrap().checkpoints.insert(name.to_owned(), bytes);
+        let mut inner = self.inner.lock().unwrap();
+        let positions = fts_proto::checkpoint::positions(&bytes).unwrap_or_default();
+        let trades = positions.into_iter().find(|it| it.0 == Topic::Trade).map_or(0, |it| it.1);
+        inner.saves.entry(name.to_owned()).or_default().push(trades);
+        inner.checkpoints.insert(name.to_owned(), bytes);
         Ok(())
     }
 
