@@ -4,7 +4,7 @@
 //! A row is a document whose id is the row's key and whose external version is the row's: the server
 //! keeps the one that knows more, in any order of arrival. Rows of large tables lie in an index a day
 //! or month of their own time, read under the table's name, and thrown away whole:
-//! `docs/decisions/0018-elasticsearch.md`.
+//! `docs/decisions/0011-elasticsearch.md`.
 //!
 //! Connects when it is first used: a node starts without its cluster, and goes on without it.
 

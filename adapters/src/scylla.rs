@@ -3,7 +3,7 @@
 //! A row is written with its own time plus its version as write timestamp, so that the server keeps
 //! the row that knows more, in any order of arrival, and compacts by the rows' own time. Rows lie in
 //! partitions of a symbol and a stretch of time; `buckets` says which partitions there are, so that
-//! no read scans: `docs/decisions/0015-scylla-keys-and-versions.md`.
+//! no read scans: `docs/decisions/0009-scylla-keys-and-versions.md`.
 //!
 //! Connects when it is first used, and keeps the connections up from then on: a node starts without
 //! its cluster, and goes on without it.
