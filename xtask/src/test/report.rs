@@ -19,7 +19,8 @@ pub(super) struct Tally {
     pub(super) reasons: Vec<String>,
     /// Tests that said that they could not run, of a binary whose result is not counted yet.
     pub(super) unproven: u64,
-    /// Ignored tests, of the same, that are the body of a process which another test starts.
+    /// Ignored tests, of the same, that are the body of a process which another test starts, or a
+    /// scene that measures and asserts nothing.
     pub(super) helpers: u64,
 }
 
@@ -38,7 +39,7 @@ impl Tally {
             self.unproven += 1;
             self.reasons.push(reason.to_owned());
         }
-        if line.contains(" ... ignored, a helper") {
+        if line.contains(" ... ignored, a helper") || line.contains(" ... ignored, a scene") {
             self.helpers += 1;
         }
         let Some((_, counts)) = line.split_once("test result: ") else { return };
