@@ -11,6 +11,7 @@ mod run;
 mod save;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -166,7 +167,10 @@ impl Aggregator {
     {
         loop {
             match ask().await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.log_is_back();
+                    return Ok(answer);
+                }
                 Err(LogError::Unavailable(reason)) if !stop.is_requested() => {
                     self.log_is_away(reason).await;
                 }
@@ -192,7 +196,10 @@ impl Aggregator {
         for (topic, next) in &mut run.positions {
             let batch = match self.log.read(*topic, self.partition.number, *next, READ_BYTES).await
             {
-                Ok(batch) => batch,
+                Ok(batch) => {
+                    self.log_is_back();
+                    batch
+                }
                 Err(LogError::Expired { oldest }) => {
                     tracing::warn!(
                         topic = topic.name(),
@@ -408,9 +415,21 @@ impl Aggregator {
     async fn log_is_away(&self, reason: String) {
         let partition = self.partition.number;
         tracing::warn!(partition, reason, "the log is out of reach; trying again");
-        self.view.problem("log", Some(reason));
+        self.partition.log_is_away.store(true, Ordering::Relaxed);
+        self.view.problem(&self.log_problem(), Some(reason));
         tokio::time::sleep(LOG_RETRY).await;
-        self.view.problem("log", None);
+    }
+
+    /// The log answers: what was said of it is taken back.
+    fn log_is_back(&self) {
+        if self.partition.log_is_away.load(Ordering::Relaxed) {
+            self.partition.log_is_away.store(false, Ordering::Relaxed);
+            self.view.problem(&self.log_problem(), None);
+        }
+    }
+
+    fn log_problem(&self) -> String {
+        format!("log of partition {}", self.partition.number)
     }
 
     fn checkpoint_name(&self) -> String {

@@ -326,9 +326,14 @@ pub(crate) async fn append(
     view: &View,
     stop: &Stop,
 ) -> Result<(), JobError> {
+    let mut was_away = false;
     loop {
         match log.append(batch.clone()).await {
             Ok(()) => {
+                // Not before: nobody may see the log as well in between two refusals.
+                if was_away {
+                    view.problem("log", None);
+                }
                 return Ok(());
             }
             Err(LogError::Unavailable(reason)) => {
@@ -337,8 +342,8 @@ pub(crate) async fn append(
                 if stop.is_requested() {
                     return Ok(());
                 }
+                was_away = true;
                 tokio::time::sleep(LOG_RETRY).await;
-                view.problem("log", None);
             }
             Err(error) => return Err(JobError(error.to_string())),
         }

@@ -5,6 +5,7 @@
 //! else. What there is only once – the picture of the node, the demand of the backfill – is told by
 //! the one that is furthest ahead.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Partition {
     pub lead: Lead,
     /// How far its checkpoints have come.
     pub saved: SavedPositions,
+    /// Whether the log could not be read when it was last asked.
+    pub log_is_away: AtomicBool,
 }
 
 impl Partition {
@@ -39,6 +42,7 @@ impl Partition {
             demand: Demand::default(),
             lead: Lead::default(),
             saved: SavedPositions::new(stores),
+            log_is_away: AtomicBool::new(false),
         }
     }
 }

@@ -33,14 +33,25 @@ const ROWS: &str = r#"{
     "alerts": [{"symbol": "A", "time": 1, "direction": "up", "window_ms": 1,
         "threshold_percent": "1", "reference_price": "1", "price": "1", "change_percent": "1"}],
     "dead_letters": [{"topic": "binanceTrade", "partition": 1, "offset": 1, "symbol": "A",
-        "received_at": 1, "reason": "", "payload": ""}]
+        "received_at": 1, "reason": "", "payload": ""}],
+    "finanzas_batch": [{"symbol": "A", "fecha": "2024-08-09", "apertura": "1", "maximo": "1",
+        "minimo": "1", "cierre": "1", "volumen": 1, "fetched_at": 1}],
+    "finanzas_batch_changes": [{"symbol": "A", "fecha": "2024-08-09", "campo": "cierre",
+        "antes": "1", "despues": "2", "fetched_at": 1}],
+    "transacciones_nrt": [{"id": "1", "time": 1, "timestamp": "", "accion": "A",
+        "tipo_transaccion": "COMPRA", "cantidad": 1, "precio_unitario": "1", "total": "1",
+        "estado": "EXITOSO", "error": null, "extra": "{}", "received_at": 1}]
 }"#;
 
 #[test]
 fn json_has_the_columns_of_the_tables() {
     let rows: Rows = fts_proto::rows::decode(ROWS.as_bytes()).unwrap();
     let tables = rusqlite::Connection::open_in_memory().unwrap();
-    tables.execute_batch(include_str!("../src/sqlite/schema/1.sql")).unwrap();
+    for schema in
+        [include_str!("../src/sqlite/schema/1.sql"), include_str!("../src/sqlite/schema/2.sql")]
+    {
+        tables.execute_batch(schema).unwrap();
+    }
     let mut seen = BTreeSet::new();
     for (table, _, json) in fts_proto::rows::each(&rows) {
         let object: serde_json::Map<String, serde_json::Value> =

@@ -3,7 +3,7 @@
 //! in `target/stack/run`, and is gone after `down`.
 //!
 //! A server is a [`Service`]; [`SERVICES`] lists them all. They listen on 127.0.0.1 only. Tests find
-//! them by environment variables (`FTS_TEST_KAFKA=127.0.0.1:41233`), which [`ensure`] hands over.
+//! them by environment variables (`FTS_TEST_KAFKA=127.0.0.1:41233`), which [`ensure()`] hands over.
 
 mod cassandra;
 mod certificates;

@@ -17,7 +17,7 @@ use crate::{shell, stack};
 const SERVER_TESTS: [(&str, &[&str]); 4] = [
     ("kafka", &["kafka"]),
     ("spill", &["kafka"]),
-    ("scylla", &["cassandra"]),
+    ("scylla", &["cassandra", "cassandra-secure"]),
     ("elasticsearch", &["elasticsearch", "elasticsearch-secure"]),
 ];
 

@@ -1,6 +1,6 @@
 //! What all nodes of a cluster must have alike, and how a node that joins comes by it.
 //!
-//! Alike is everything but what [`LOCAL`] names and what is secret: symbols, topics, partitions, rules,
+//! Alike is everything but what `LOCAL` names and what is secret: symbols, topics, partitions, rules,
 //! stores. A node that joins takes it from the cluster; what was written for it (in its file, its
 //! environment, its flags) may repeat the cluster's word, and not contradict it.
 
