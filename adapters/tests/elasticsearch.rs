@@ -13,12 +13,16 @@ mod faults;
 mod indices;
 #[path = "elasticsearch/login.rs"]
 mod login;
+#[path = "stores/outage.rs"]
+mod outage;
 #[path = "elasticsearch/place.rs"]
 mod place;
-#[path = "elasticsearch/rows.rs"]
+#[path = "stores/rows.rs"]
 mod rows;
 #[path = "elasticsearch/server.rs"]
 mod server;
+#[path = "elasticsearch/transactions.rs"]
+mod transactions;
 
 use place::place;
 

@@ -12,7 +12,9 @@ mod faults;
 mod keyspace;
 #[path = "scylla/login.rs"]
 mod login;
-#[path = "scylla/rows.rs"]
+#[path = "stores/outage.rs"]
+mod outage;
+#[path = "stores/rows.rs"]
 mod rows;
 #[path = "scylla/server.rs"]
 mod server;

@@ -5,27 +5,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fts_adapters::elasticsearch::{ElasticsearchConfig, ElasticsearchStore, Secret};
-use fts_core::interval::Interval;
 use fts_core::port::store::conformance::Place as _;
 use fts_core::port::store::{Store as _, StoreError};
-use fts_core::row::Rows;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::outage::{Mortal, killed_in_the_middle, put_until_done};
 use crate::place::{Indices, place};
-use crate::rows::{ALL, batch, candle, symbol, trade};
+use crate::rows::{batch, symbol};
 use crate::server::Server;
 
-/// Puts until it is told that it is done, as a writer does.
-async fn put_until_done(store: &ElasticsearchStore, rows: &Arc<Rows>) -> u32 {
-    let mut failures = 0;
-    loop {
-        match store.put(std::slice::from_ref(rows)).await {
-            Ok(()) => return failures,
-            Err(StoreError::Rejected { table, reason }) => panic!("{table}: {reason}"),
-            Err(_) => failures += 1,
-        }
-        assert!(failures < 10_000, "the server does not come back");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+impl Mortal for Server {
+    fn kill(&mut self) {
+        Self::kill(self);
+    }
+
+    async fn run(&mut self) {
+        Self::run(self).await;
     }
 }
 
@@ -246,46 +241,10 @@ async fn indices_and_templates_that_somebody_removed_are_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_and_started_again_it_has_all_that_was_acknowledged() {
-    const BATCHES: i64 = 600;
     let Some(mut server) = Server::start().await else { return };
     let store = Arc::new(Indices::on(server.address()).store());
     store.connect().await.unwrap();
-    let (progress, mut seen) = tokio::sync::watch::channel(0);
-    let writer = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move {
-            let mut failures = 0;
-            for number in 0..BATCHES {
-                failures += put_until_done(&store, &batch(number)).await;
-                progress.send_replace(number);
-            }
-            failures
-        }
-    });
-    // At points that the test does not choose to the byte.
-    for point in [100, 300] {
-        seen.wait_for(|done| *done >= point).await.unwrap();
-        server.kill();
-        server.run().await;
-        // What was acknowledged before is there, whatever has come since.
-        let acknowledged = usize::try_from(point * 10).unwrap();
-        let found = loop {
-            if let Ok(found) = store.trades(&symbol("BTCUSDT"), 0, acknowledged).await {
-                break found;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        assert!(found.iter().map(|it| it.trade.id).eq(0..point * 10), "after the kill at {point}");
-    }
-    let failures = writer.await.unwrap();
-    assert!(failures > 0, "the kills were felt");
-
-    // A late zombie that knows less.
-    put_until_done(&store, &batch(0)).await;
-    let trades = store.trades(&symbol("BTCUSDT"), i64::MIN, usize::MAX).await.unwrap();
-    assert_eq!(trades, (0..BATCHES * 10).map(trade).collect::<Vec<_>>());
-    let candles = store.candles(&symbol("BTCUSDT"), Interval::Minute, ALL).await.unwrap();
-    assert_eq!(candles, (0..BATCHES / 60).map(|it| candle(it, 600)).collect::<Vec<_>>());
+    killed_in_the_middle(store, &mut server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::place::place;
-use crate::rows::{ALL, DAY, MIDNIGHT, batch, candle, symbol, trade, transaction, transactions};
+use crate::rows::{ALL, MIDNIGHT, batch, candle, symbol, trade};
+use crate::transactions::{transaction, transactions};
+
+const DAY: i64 = 86_400_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_start_at_once_make_the_templates_once() {

@@ -1,4 +1,4 @@
-//! Rows to put.
+//! Rows to put into any store.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use fts_core::decimal::Decimal;
 use fts_core::interval::Interval;
 use fts_core::market::{Source, Symbol, Trade};
 use fts_core::port::store::{End, Span};
-use fts_core::row::{Candle, CandleRow, Rows, TradeRow, TransactionRow};
-use fts_core::stock::Transaction;
+use fts_core::row::{Candle, CandleRow, Rows, TradeRow};
 
 /// 2024-08-09 00:00 UTC.
 pub(crate) const MIDNIGHT: i64 = 1_723_161_600_000;
-pub(crate) const DAY: i64 = 86_400_000;
+
+/// From the beginning of time to its end.
 pub(crate) const ALL: Span =
     Span { from: i64::MIN, to: i64::MAX, limit: usize::MAX, end: End::Oldest };
 
@@ -57,31 +57,6 @@ pub(crate) fn candle(minute: i64, trades: i64) -> CandleRow {
         },
         complete: false,
     }
-}
-
-/// A transaction of TSLA with what the mapping made beside the columns.
-pub(crate) fn transaction(number: i64, time: i64, extra: &str) -> TransactionRow {
-    TransactionRow {
-        id: format!("t-{number}"),
-        transaction: Transaction {
-            id: None,
-            time,
-            timestamp: "2024-08-09 00:00:00".to_owned(),
-            stock: symbol("TSLA"),
-            kind: "COMPRA".to_owned(),
-            quantity: 7,
-            unit_price: "216.27".parse().expect("a price"),
-            total: "1513.89".parse().expect("a total"),
-            state: "EXITOSO".to_owned(),
-            error: None,
-            extra: extra.to_owned(),
-        },
-        received_at: time.saturating_add(3),
-    }
-}
-
-pub(crate) fn transactions(rows: Vec<TransactionRow>) -> Arc<Rows> {
-    Arc::new(Rows { transactions: rows, ..Rows::default() })
 }
 
 /// What the aggregator would say after `trades` trades: the last ten of them, and the candle of
