@@ -6,6 +6,8 @@
     reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
 )]
 
+mod faults;
+mod market;
 mod memory;
 mod shares;
 mod stores;

@@ -1,6 +1,7 @@
 //! Ports in memory: a log and stores that survive the tree, an exchange that does as it is told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(crate) struct MemoryLog {
     partitions: u32,
     inner: Mutex<Inner>,
     changed: Notify,
+    fault: Mutex<Option<LogError>>,
+    /// The trades that readers have taken.
+    read_up_to: AtomicU64,
 }
 
 #[derive(Default)]
@@ -44,7 +48,33 @@ struct Inner {
 
 impl MemoryLog {
     pub(crate) fn new(partitions: u32) -> Arc<Self> {
-        Arc::new(Self { partitions, inner: Mutex::default(), changed: Notify::new() })
+        Arc::new(Self {
+            partitions,
+            inner: Mutex::default(),
+            changed: Notify::new(),
+            fault: Mutex::default(),
+            read_up_to: AtomicU64::default(),
+        })
+    }
+
+    /// What every request is answered with from here on; `None`: it works.
+    pub(crate) fn fail(&self, fault: Option<LogError>) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        self.fault.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    /// Trades, controls and repeats on the log.
+    pub(crate) fn end(&self, partition: u32) -> u64 {
+        let inner = self.inner.lock().unwrap();
+        inner.records.get(&(Topic::Trade, partition)).map_or(0, |it| it.len() as u64)
+    }
+
+    /// Up to where the trades were read.
+    pub(crate) fn read_up_to(&self) -> u64 {
+        self.read_up_to.load(Ordering::SeqCst)
     }
 
     /// Appends trades of `symbol`, a second of the exchange's time apart.
@@ -92,6 +122,7 @@ impl Log for MemoryLog {
     }
 
     async fn append(&self, batch: Vec<Append>) -> Result<(), LogError> {
+        self.check()?;
         let mut inner = self.inner.lock().unwrap();
         for Append { topic, partition, record } in batch {
             inner.records.entry((topic, partition)).or_default().push(record);
@@ -111,6 +142,7 @@ impl Log for MemoryLog {
         if partition >= self.partitions {
             return Err(LogError::Broken(format!("there is no partition {partition}")));
         }
+        self.check()?;
         let inner = self.inner.lock().unwrap();
         let Some(records) = inner.records.get(&(topic, partition)) else { return Ok(Vec::new()) };
         let mut bytes = 0;
@@ -124,10 +156,15 @@ impl Log for MemoryLog {
             offset: u64::try_from(at).unwrap(),
             record: record.clone(),
         };
-        Ok(fits.map(stored).collect())
+        let found: Vec<Stored> = fits.map(stored).collect();
+        if topic == Topic::Trade {
+            self.read_up_to.fetch_max(from + found.len() as u64, Ordering::SeqCst);
+        }
+        Ok(found)
     }
 
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<(u64, u64), LogError> {
+        self.check()?;
         let inner = self.inner.lock().unwrap();
         let end = inner.records.get(&(topic, partition)).map_or(0, Vec::len);
         Ok((0, u64::try_from(end).unwrap()))
@@ -136,7 +173,7 @@ impl Log for MemoryLog {
     async fn changed(&self, partition: u32, seen: &[(Topic, u64)], patience: Duration) {
         let changed = self.changed.notified();
         for (topic, end) in seen {
-            if self.bounds(*topic, partition).await.unwrap().1 > *end {
+            if self.bounds(*topic, partition).await.is_ok_and(|bounds| bounds.1 > *end) {
                 return;
             }
         }
@@ -151,6 +188,7 @@ impl Log for MemoryLog {
     }
 
     async fn save_checkpoint(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
+        self.check()?;
         let mut inner = self.inner.lock().unwrap();
         let positions = fts_proto::checkpoint::positions(&bytes).unwrap_or_default();
         let trades = positions.into_iter().find(|it| it.0 == Topic::Trade).map_or(0, |it| it.1);
@@ -160,6 +198,7 @@ impl Log for MemoryLog {
     }
 
     async fn load_checkpoint(&self, name: &str) -> Result<Option<Bytes>, LogError> {
+        self.check()?;
         Ok(self.inner.lock().unwrap().checkpoints.get(name).cloned())
     }
 }
@@ -193,6 +232,9 @@ impl Mood {
 pub(crate) struct MemoryStore {
     pub(crate) mood: Mutex<Mood>,
     tables: Mutex<Tables>,
+    pub(crate) attempts: AtomicUsize,
+    /// Rows in the largest transaction that was asked for.
+    pub(crate) largest: AtomicUsize,
 }
 
 /// What a store holds, in a form that can be compared.
@@ -201,6 +243,7 @@ pub(crate) struct Tables {
     pub(crate) trades: BTreeMap<(Symbol, i64), TradeRow>,
     pub(crate) candles: BTreeMap<(Symbol, Interval, i64), CandleRow>,
     pub(crate) dead_letters: BTreeMap<u64, DeadLetterRow>,
+    pub(crate) gaps: Vec<GapRow>,
 }
 
 impl MemoryStore {
@@ -214,6 +257,15 @@ impl MemoryStore {
 
     pub(crate) fn tables(&self) -> Tables {
         self.tables.lock().unwrap().clone()
+    }
+
+    /// Asks about what it holds, without a copy.
+    pub(crate) fn look<T>(&self, ask: impl FnOnce(&Tables) -> T) -> T {
+        ask(&self.tables.lock().unwrap())
+    }
+
+    pub(crate) fn gaps(&self) -> Vec<GapRow> {
+        self.look(|tables| tables.gaps.clone())
     }
 
     pub(crate) fn trades(&self) -> usize {
@@ -237,6 +289,9 @@ impl Store for MemoryStore {
     }
 
     async fn put(&self, batches: &[Arc<Rows>]) -> Result<(), StoreError> {
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        let rows = batches.iter().map(|batch| batch.len()).sum();
+        self.largest.fetch_max(rows, Ordering::SeqCst);
         // A write takes its time: others get their turn in between.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mood = self.mood.lock().unwrap().clone();
@@ -257,6 +312,7 @@ impl Store for MemoryStore {
             for row in &rows.trades {
                 tables.trades.insert((row.symbol.clone(), row.trade.id), row.clone());
             }
+            tables.gaps.extend(rows.gaps.iter().cloned());
             for row in &rows.dead_letters {
                 tables.dead_letters.insert(row.offset, row.clone());
             }

@@ -1,49 +1,44 @@
 //! The whole tree over ports that fail: what is stored afterwards is what would be stored had none
 //! failed, and memory stays flat meanwhile.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
-)]
-
-mod support;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fts_core::port::feed::FeedError;
 use fts_core::port::history::HistoryError;
 use fts_core::port::log::LogError;
+use fts_core::port::store::StoreError;
 
-use support::Fixture;
+use crate::market::Fixture;
+use crate::memory::Mood;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_is_away_stops_the_sockets_and_loses_no_trade() {
     let it = Fixture::start().await;
-    *it.log.fault.lock().unwrap() = Some(LogError::Unavailable("the disk is full".to_owned()));
+    it.log.fail(Some(LogError::Unavailable("the disk is full".to_owned())));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let (reads, end) = (it.streams.reads.load(Ordering::SeqCst), it.log.end());
+    let (reads, end) = (it.streams.reads.load(Ordering::SeqCst), it.log.end(0));
     tokio::time::sleep(2 * MINUTE).await;
     // One burst waits for the log; nothing more is taken off the socket.
     assert!(it.streams.reads.load(Ordering::SeqCst) <= reads + 1);
-    assert_eq!(it.log.end(), end);
+    assert_eq!(it.log.end(0), end);
     assert!(it.problem("log").is_some_and(|text| text.contains("the disk is full")));
 
-    *it.log.fault.lock().unwrap() = None;
+    it.log.fail(None);
     it.await_stored(it.market.newest()).await;
     assert_eq!(it.problem("log"), None);
     tokio::time::sleep(2 * MINUTE).await;
     it.minutes_are_complete();
-    assert!(it.store.tables().gaps.is_empty());
+    assert!(it.store.gaps().is_empty());
     it.pipeline.shut_down().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_for_an_hour_costs_neither_memory_nor_a_row() {
     let it = Fixture::start().await;
-    it.store.is_away.store(true, Ordering::SeqCst);
+    it.store.set(Mood::Fails(StoreError::Unavailable("locked by a test".to_owned())));
     let before = it.log.read_up_to();
     tokio::time::sleep(30 * MINUTE).await;
     let halfway = it.log.read_up_to();
@@ -55,16 +50,16 @@ async fn a_store_that_is_away_for_an_hour_costs_neither_memory_nor_a_row() {
     assert_eq!(it.log.read_up_to(), halfway, "records are folded though no row can go");
     let waits = it.store.attempts.load(Ordering::SeqCst) - attempts;
     assert!((100..4_000).contains(&waits), "the store was asked {waits} times in half an hour");
-    assert!(it.log.end() > 350_000, "capturing goes on: the log is the buffer");
+    assert!(it.log.end(0) > 350_000, "capturing goes on: the log is the buffer");
     assert!(it.problem("store memory").is_some_and(|text| text.contains("locked by a test")));
 
-    it.store.is_away.store(false, Ordering::SeqCst);
+    it.store.set(Mood::Works);
     it.await_stored(it.market.newest()).await;
     assert_eq!(it.problem("store memory"), None);
     let largest = it.store.largest.load(Ordering::SeqCst) as u64;
     assert!(largest < most, "{largest} rows were asked of the store at once");
     it.minutes_are_complete();
-    assert!(it.store.tables().gaps.is_empty());
+    assert!(it.store.gaps().is_empty());
     it.pipeline.shut_down().await;
 }
 
@@ -89,7 +84,7 @@ async fn connections_that_are_refused_and_cut_leave_no_hole() {
     it.await_stored(it.market.newest()).await;
     assert_eq!(it.problem("feed A-0"), None);
     it.minutes_are_complete();
-    assert!(it.store.tables().gaps.is_empty());
+    assert!(it.store.gaps().is_empty());
     it.pipeline.shut_down().await;
 }
 
@@ -110,18 +105,18 @@ async fn a_history_that_does_not_answer_is_left_alone_and_asked_again_and_nothin
         let asked = it.past.asked.load(Ordering::SeqCst) - asked;
         let most = if matches!(fault, HistoryError::Refused(_)) { 41 } else { 11 };
         assert!((5..=most).contains(&asked), "asked {asked} times in 20 minutes: {fault}");
-        let view = it.view.symbol(&support::symbol()).unwrap();
+        let view = it.view.symbol(&crate::market::symbol()).unwrap();
         assert!(view.missing > 0, "{fault}");
         assert_eq!(view.lost, 0, "{fault}");
         assert!(it.problem("history of BTCUSDT").is_some(), "{fault}");
-        assert!(it.store.tables().gaps.is_empty(), "{fault}");
+        assert!(it.store.gaps().is_empty(), "{fault}");
 
         *it.past.fault.lock().unwrap() = None;
         it.await_stored(it.market.newest()).await;
         assert_eq!(it.problem("history of BTCUSDT"), None, "{fault}");
         tokio::time::sleep(2 * MINUTE).await;
         it.minutes_are_complete();
-        assert!(it.store.tables().gaps.is_empty(), "{fault}");
+        assert!(it.store.gaps().is_empty(), "{fault}");
         it.pipeline.shut_down().await;
     }
 }
@@ -135,10 +130,10 @@ async fn what_the_exchange_itself_skips_is_a_gap_on_record() {
     tokio::time::sleep(3 * MINUTE).await;
     it.await_stored(it.market.newest()).await;
     it.minutes_are_complete();
-    let gaps = it.store.tables().gaps.clone();
+    let gaps = it.store.gaps();
     let found: Vec<_> = gaps.iter().map(|gap| (gap.first_trade_id, gap.last_trade_id)).collect();
     assert_eq!(found, [(next, next + 4)]);
-    assert_eq!(it.view.symbol(&support::symbol()).unwrap().lost, 5);
+    assert_eq!(it.view.symbol(&crate::market::symbol()).unwrap().lost, 5);
     it.pipeline.shut_down().await;
 }
 
@@ -146,7 +141,7 @@ async fn what_the_exchange_itself_skips_is_a_gap_on_record() {
 async fn a_broken_log_ends_the_tree_and_says_why() {
     let mut it = Fixture::start().await;
     let broken = LogError::Broken("cannot write 000001.log: input/output error".to_owned());
-    *it.log.fault.lock().unwrap() = Some(broken);
+    it.log.fail(Some(broken));
     let why = tokio::time::timeout(5 * MINUTE, it.pipeline.failed()).await;
     let why = why.expect("it goes on as if nothing had happened");
     assert!(why.contains("input/output error"), "{why}");

@@ -1,32 +1,32 @@
-//! Ports in memory that fail when told to, and a market that goes on meanwhile.
+//! A market that goes on whoever listens, its streams and its past, and a node on it.
 //!
 //! The market is a function of tokio's time, which the tests stop: trade `n` happens `n` × 10 ms
 //! after the start, whoever listens. So an hour passes in seconds, and what must be stored is known.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fts_actors::pipeline::{Pipeline, Ports, Settings, StorePort};
+use fts_actors::pipeline::{Pipeline, Ports, Settings};
 use fts_actors::view::View;
 use fts_core::alert::AlertRule;
 use fts_core::backoff::Backoff;
 use fts_core::decimal::Decimal;
 use fts_core::interval::Interval;
-use fts_core::market::{BookTicker, Event, Symbol, Ticker, Topic, Trade};
+use fts_core::market::{Event, Symbol, Topic, Trade};
 use fts_core::placement::{Shards, Share};
 use fts_core::port::decode::Decode;
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
 use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
-use fts_core::port::log::{Append, Log, LogError, Record, Stored};
-use fts_core::port::store::{Span, Store, StoreError};
-use fts_core::row::{AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeRow};
+use fts_core::port::log::{Log, Record};
 use fts_core::time::{Clock, UnixNanos};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::memory::{MemoryLog, MemoryStore};
 
 /// Between two trades of the market.
 pub(crate) const TRADE_EVERY: Duration = Duration::from_millis(10);
@@ -193,201 +193,6 @@ impl History for Past {
     }
 }
 
-/// A log of one partition.
-#[derive(Default)]
-pub(crate) struct MemoryLog {
-    topics: Mutex<HashMap<Topic, Vec<Record>>>,
-    checkpoints: Mutex<HashMap<String, Bytes>>,
-    pub(crate) fault: Mutex<Option<LogError>>,
-    commits: watch::Sender<u64>,
-    /// The trades that readers have taken.
-    read_up_to: AtomicU64,
-}
-
-impl MemoryLog {
-    /// Trades, controls and repeats on the log.
-    pub(crate) fn end(&self) -> u64 {
-        self.topics.lock().unwrap().get(&Topic::Trade).map_or(0, Vec::len) as u64
-    }
-
-    pub(crate) fn read_up_to(&self) -> u64 {
-        self.read_up_to.load(Ordering::SeqCst)
-    }
-
-    fn check(&self) -> Result<(), LogError> {
-        self.fault.lock().unwrap().clone().map_or(Ok(()), Err)
-    }
-}
-
-#[async_trait]
-impl Log for MemoryLog {
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    async fn append(&self, batch: Vec<Append>) -> Result<(), LogError> {
-        self.check()?;
-        let mut topics = self.topics.lock().unwrap();
-        for append in batch {
-            topics.entry(append.topic).or_default().push(append.record);
-        }
-        drop(topics);
-        self.commits.send_modify(|commits| *commits += 1);
-        Ok(())
-    }
-
-    async fn read(
-        &self,
-        topic: Topic,
-        _: u32,
-        from: u64,
-        max_bytes: usize,
-    ) -> Result<Vec<Stored>, LogError> {
-        self.check()?;
-        let topics = self.topics.lock().unwrap();
-        let records = topics.get(&topic).map_or(&[][..], Vec::as_slice);
-        let mut bytes = 0;
-        let found: Vec<Stored> = (from..)
-            .zip(records.iter().skip(usize::try_from(from).unwrap()))
-            .take_while(|(_, record)| {
-                bytes += record.value.len();
-                bytes <= max_bytes
-            })
-            .map(|(offset, record)| Stored { offset, record: record.clone() })
-            .collect();
-        if topic == Topic::Trade {
-            self.read_up_to.fetch_max(from + found.len() as u64, Ordering::SeqCst);
-        }
-        Ok(found)
-    }
-
-    async fn bounds(&self, topic: Topic, _: u32) -> Result<(u64, u64), LogError> {
-        self.check()?;
-        Ok((0, self.topics.lock().unwrap().get(&topic).map_or(0, Vec::len) as u64))
-    }
-
-    async fn changed(&self, _: u32, seen: &[(Topic, u64)], patience: Duration) {
-        let mut commits = self.commits.subscribe();
-        let is_new = {
-            let topics = self.topics.lock().unwrap();
-            seen.iter().any(|(topic, next)| {
-                topics.get(topic).is_some_and(|records| records.len() as u64 > *next)
-            })
-        };
-        if !is_new {
-            drop(tokio::time::timeout(patience, commits.changed()).await);
-        }
-    }
-
-    async fn release(&self, _: Topic, _: u32, _: u64) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    async fn save_checkpoint(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
-        self.check()?;
-        self.checkpoints.lock().unwrap().insert(name.to_owned(), bytes);
-        Ok(())
-    }
-
-    async fn load_checkpoint(&self, name: &str) -> Result<Option<Bytes>, LogError> {
-        self.check()?;
-        Ok(self.checkpoints.lock().unwrap().get(name).cloned())
-    }
-}
-
-/// A store.
-#[derive(Default)]
-pub(crate) struct MemoryStore {
-    tables: Mutex<Tables>,
-    pub(crate) is_away: AtomicBool,
-    pub(crate) attempts: AtomicUsize,
-    /// Rows in the largest transaction that was asked for.
-    pub(crate) largest: AtomicUsize,
-}
-
-#[derive(Default)]
-pub(crate) struct Tables {
-    pub(crate) trades: BTreeMap<i64, TradeRow>,
-    pub(crate) candles: BTreeMap<(Interval, i64), CandleRow>,
-    pub(crate) gaps: Vec<GapRow>,
-}
-
-impl MemoryStore {
-    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap()
-    }
-}
-
-#[async_trait]
-impl Store for MemoryStore {
-    fn name(&self) -> &'static str {
-        "memory"
-    }
-
-    async fn put(&self, batches: &[Arc<Rows>]) -> Result<(), StoreError> {
-        self.attempts.fetch_add(1, Ordering::SeqCst);
-        let rows = batches.iter().map(|batch| batch.len()).sum();
-        self.largest.fetch_max(rows, Ordering::SeqCst);
-        if self.is_away.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("locked by a test".to_owned()));
-        }
-        let mut tables = self.tables();
-        for rows in batches {
-            for row in &rows.trades {
-                tables.trades.insert(row.trade.id, row.clone());
-            }
-            for row in &rows.candles {
-                let kept = tables
-                    .candles
-                    .entry((row.interval, row.candle.open_time))
-                    .or_insert_with(|| row.clone());
-                if row.version() >= kept.version() {
-                    *kept = row.clone();
-                }
-            }
-            tables.gaps.extend(rows.gaps.iter().cloned());
-        }
-        Ok(())
-    }
-
-    async fn expire(&self, _: Table, _: i64) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
-    async fn trades(&self, _: &Symbol, _: i64, _: usize) -> Result<Vec<TradeRow>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn candles(
-        &self,
-        _: &Symbol,
-        _: Interval,
-        _: Span,
-    ) -> Result<Vec<CandleRow>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn book_seconds(&self, _: &Symbol, _: Span) -> Result<Vec<BookSecond>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn tickers(&self, _: &Symbol, _: Span) -> Result<Vec<Ticker>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn latest_book(&self, _: &Symbol) -> Result<Option<BookTicker>, StoreError> {
-        Ok(None)
-    }
-
-    async fn alerts(&self, _: usize) -> Result<Vec<AlertRow>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn gaps(&self, _: usize) -> Result<Vec<GapRow>, StoreError> {
-        Ok(Vec::new())
-    }
-}
-
 /// A node with all of them.
 pub(crate) struct Fixture {
     pub(crate) market: Arc<Market>,
@@ -415,16 +220,11 @@ impl Fixture {
             fault: Mutex::default(),
             asked: AtomicUsize::default(),
         });
-        let (log, store) = (Arc::new(MemoryLog::default()), Arc::new(MemoryStore::default()));
+        let (log, store) = (MemoryLog::new(1), Arc::new(MemoryStore::default()));
         let view = Arc::new(View::default());
         let ports = Ports {
             log: Arc::clone(&log) as Arc<dyn Log>,
-            stores: vec![StorePort {
-                name: "memory".into(),
-                store: Arc::clone(&store) as Arc<dyn Store>,
-                tables: Table::ALL.to_vec(),
-                retention: Vec::new(),
-            }],
+            stores: vec![store.port("memory")],
             feed: Arc::new(Door(Arc::clone(&streams))),
             history: Arc::clone(&past) as Arc<dyn History>,
             decode: Arc::new(Ids),
@@ -451,18 +251,20 @@ impl Fixture {
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            let stored = self.store.tables().trades.len();
+            let stored = self.store.trades();
             panic!("{caller}: {stored} trades are stored, waited in vain for all up to {id}");
         }
     }
 
     fn has_all(&self, id: i64) -> bool {
-        let tables = self.store.tables();
         let absent = self.market.absent.lock().unwrap();
-        let Some((&first, _)) = tables.trades.first_key_value() else { return false };
-        let missing = absent.iter().filter(|it| (first..=id).contains(*it)).count();
-        let wanted = usize::try_from(id - first + 1).unwrap_or(usize::MAX) - missing;
-        tables.trades.range(first..=id).count() == wanted
+        self.store.look(|tables| {
+            let mut ids = tables.trades.keys().map(|(_, id)| *id).take_while(|it| *it <= id);
+            let Some(first) = ids.next() else { return false };
+            let missing = absent.iter().filter(|it| (first..=id).contains(*it)).count();
+            let wanted = usize::try_from(id - first + 1).unwrap_or(usize::MAX) - missing;
+            1 + ids.count() == wanted
+        })
     }
 
     /// Every whole minute between the first and the last trade stored is complete, and has the
@@ -475,7 +277,7 @@ impl Fixture {
             tables.trades.last_key_value().unwrap().1.trade.time,
         );
         let mut minutes = 0;
-        for ((interval, open_time), row) in &tables.candles {
+        for ((_, interval, open_time), row) in &tables.candles {
             let whole = *open_time > first && open_time + 60_000 <= last;
             if *interval == Interval::Minute && whole {
                 let absent = self.market.absent.lock().unwrap();
