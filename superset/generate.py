@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the import bundles, superset/sqlite and superset/trino, from the stores' schemas and the charts described here.
+"""Writes the import bundles, superset/sqlite, superset/trino and what differs of the latter where Elasticsearch has the
+stocks (superset/trino-elasticsearch), from the stores' schemas and the charts described here.
 
     python3 superset/generate.py            writes it
     python3 superset/generate.py --check    fails if what is there differs
@@ -8,6 +9,7 @@ Needs PyYAML (Superset's own environment has it). A bundle says everything twice
 API; here it stands once. UUIDs follow from names: an import replaces what an earlier one made, and adds nothing.
 """
 
+import functools
 import json
 import re
 import shutil
@@ -32,6 +34,15 @@ DATABASES = {
 }
 # How Trino calls the types of CQL. A decimal arrives as a double; beside it is its text.
 TRINO_TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "decimal": "DOUBLE", "timestamp": "TIMESTAMP(3) WITH TIME ZONE"}
+
+# What Elasticsearch has of the stocks is read there if the export is told so. Restatements are read in ScyllaDB always: where
+# there never was one, Elasticsearch has no such index, and Trino no such table.
+IN_ELASTICSEARCH = ["v_finanzas_batch", "v_transacciones_nrt"]
+# `export.py` puts the true place in the place of this one.
+ELASTICSEARCH = "elasticsearch.default"
+ELASTICSEARCH_TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "int": "BIGINT", "decimal": "DOUBLE", "timestamp": "TIMESTAMP(3)"}
+# Where it keeps something else than ScyllaDB.
+ELASTICSEARCH_TERMS = {"fecha": "substr(CAST(fecha AS varchar), 1, 10)", "extra": "json_format(json_extract(_source, '$.extra'))"}
 
 RECENT = 'DATEADD(DATETIME("now"), -6, hour) : now'
 MONTHS = 'DATEADD(DATETIME("now"), -6, month) : now'
@@ -430,41 +441,52 @@ def scylla_columns() -> dict:
     return tables
 
 
-def trino_dataset(view: str, columns: list, stored: dict) -> tuple[list, str]:
-    """The columns of a view as a query on ScyllaDB's table, as far as that has them."""
+def trino_dataset(view: str, columns: list, stored: dict, types: dict, other_terms: dict, schema: str) -> tuple[list, str]:
+    """The columns of a view as a query on ScyllaDB's table, or on Elasticsearch's, as far as that has them."""
     found, terms = [], []
     for name, _ in columns:
         exact = name.removesuffix("_real")
         source, kind = (f"{name}_text", "text") if f"{name}_text" in stored else (exact, stored.get(exact))
         if kind is None:
             continue
-        if kind == "boolean":
+        if name in other_terms:
+            found.append((name, "VARCHAR"))
+            terms.append(f'{other_terms[name]} AS "{name}"')
+        elif kind == "boolean":
             found.append((name, "INTEGER"))
             terms.append(f'CAST("{source}" AS integer) AS "{name}"')
         else:
-            found.append((name, TRINO_TYPES[kind]))
+            found.append((name, types[kind]))
             terms.append(f'"{source}"' if source == name else f'"{source}" AS "{name}"')
-    return found, f"SELECT {', '.join(terms)} FROM {view.removeprefix('v_')}"
+    return found, f"SELECT {', '.join(terms)} FROM {schema}{view.removeprefix('v_')}"
+
+
+def put(path: Path, what: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(what, sort_keys=False, width=120, allow_unicode=True))
 
 
 def write(folder: Path, kind: str) -> None:
-    def put(path: str, what: dict) -> None:
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(yaml.safe_dump(what, sort_keys=False, width=120, allow_unicode=True))
-
-    put("metadata.yaml", {"version": "1.0.0", "type": "assets", "timestamp": "2026-01-01T00:00:00+00:00"})
-    put(f"databases/fts_{kind}.yaml", database(kind))
+    put(folder / "metadata.yaml", {"version": "1.0.0", "type": "assets", "timestamp": "2026-01-01T00:00:00+00:00"})
+    put(folder / f"databases/fts_{kind}.yaml", database(kind))
     stored = scylla_columns()
     for view, columns in sqlite_columns().items():
         sql = None
         if kind == "trino":
-            columns, sql = trino_dataset(view, columns, stored[view.removeprefix("v_")])
-        put(f"datasets/fts_{kind}/{view}.yaml", dataset(kind, view, columns, sql))
+            columns, sql = trino_dataset(view, columns, stored[view.removeprefix("v_")], TRINO_TYPES, {}, "")
+        put(folder / f"datasets/fts_{kind}/{view}.yaml", dataset(kind, view, columns, sql))
     for board in DASHBOARDS:
-        put(f"dashboards/{board[0].replace('-', '_')}.yaml", dashboard(kind, *board))
+        put(folder / f"dashboards/{board[0].replace('-', '_')}.yaml", dashboard(kind, *board))
         for _, _, it in (place for row in board[2] for place in row):
-            put(f"charts/{slug(it['title'])}.yaml", chart(kind, it))
+            put(folder / f"charts/{slug(it['title'])}.yaml", chart(kind, it))
+
+
+def write_elasticsearch(folder: Path) -> None:
+    """The same datasets, read elsewhere; laid over those of the bundle for Trino."""
+    stored, columns = scylla_columns(), sqlite_columns()
+    for view in IN_ELASTICSEARCH:
+        found, sql = trino_dataset(view, columns[view], stored[view.removeprefix("v_")], ELASTICSEARCH_TYPES, ELASTICSEARCH_TERMS, f"{ELASTICSEARCH}.")
+        put(folder / f"datasets/fts_trino/{view}.yaml", dataset("trino", view, found, sql))
 
 
 def differs(one: Path, other: Path) -> bool:
@@ -476,16 +498,17 @@ def differs(one: Path, other: Path) -> bool:
 
 def main() -> None:
     is_check = "--check" in sys.argv[1:]
-    for kind in DATABASES:
-        target = HERE / kind
+    writers = {kind: functools.partial(write, kind=kind) for kind in DATABASES} | {"trino-elasticsearch": write_elasticsearch}
+    for name, writer in writers.items():
+        target = HERE / name
         if is_check:
             with tempfile.TemporaryDirectory() as scratch:
-                write(Path(scratch), kind)
+                writer(Path(scratch))
                 if differs(Path(scratch), target):
-                    sys.exit(f"superset/{kind} is not what generate.py writes: run it")
+                    sys.exit(f"superset/{name} is not what generate.py writes: run it")
         else:
             shutil.rmtree(target, ignore_errors=True)
-            write(target, kind)
+            writer(target)
 
 
 if __name__ == "__main__":

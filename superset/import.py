@@ -2,6 +2,8 @@
 """Imports a bundle into a running Superset. Needs Python alone; may be run again, and changes nothing then.
 
     SUPERSET_PASSWORD=… python3 superset/import.py fts.zip --url http://127.0.0.1:8088 --user admin
+
+Superset is asked first whether it reaches the database; if it does not, nothing is imported.
 """
 
 import argparse
@@ -11,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from check.client import Superset  # noqa: E402
+from check.client import Refused, Superset  # noqa: E402
 
 
 def main() -> None:
@@ -22,9 +24,13 @@ def main() -> None:
     arguments = parser.parse_args()
     password = os.environ.get("SUPERSET_PASSWORD")
     if not password:
-        sys.exit("set SUPERSET_PASSWORD")
-    Superset(arguments.url, arguments.user, password).load(arguments.bundle)
-    print(f"{arguments.url}/superset/dashboard/fts-market/ and {arguments.url}/superset/dashboard/fts-stocks/")
+        sys.exit(f"set SUPERSET_PASSWORD to the password of {arguments.user} in Superset")
+    try:
+        boards = Superset(arguments.url, arguments.user, password).load(arguments.bundle)
+    except Refused as error:
+        sys.exit(f"{error}")
+    for board in boards:
+        print(f"{arguments.url.rstrip('/')}/superset/dashboard/{board}/")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 
     SUPERSET_PASSWORD=… python3 superset/check/check.py --url http://127.0.0.1:8088 --data-dir DIR [--minutes 10]
 
-With --trino URL the charts read ScyllaDB through Trino, and are compared with the SQLite of the same node.
+With --trino URL the charts read ScyllaDB through Trino, and are compared with the SQLite of the same node; with
+--elasticsearch CATALOG.SCHEMA those of the stocks are then made to read Elasticsearch, and compared again.
 
-1. The bundle imported twice: the second time nothing is added, and nothing changed.
-2. Every chart answers at /api/v1/chart/<id>/data/, and its saved query, for a time that is over, gives what Python
+1. A bundle for a store that is not there is refused, and nothing is imported.
+2. The bundle imported twice: the second time nothing is added, and nothing changed.
+3. Every chart answers at /api/v1/chart/<id>/data/, and its saved query, for a time that is over, gives what Python
    computes with exact decimals from the tables (not the views that the charts read).
-3. With --minutes: again and again, and nobody is told that the database is locked.
+4. With --minutes: again and again, and nobody is told that the database is locked, while the node goes on storing.
 
 Prints a line a finding; the exit code is 1 if something is wrong. Needs Python alone.
 """
@@ -30,7 +32,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from client import Superset  # noqa: E402
+from client import Refused, Superset  # noqa: E402
 
 # By then what the exchange sent of a minute is stored.
 SETTLED_SECONDS = 20
@@ -39,6 +41,8 @@ BEGINNING_SECONDS = 300
 # How often rows may change while they are compared.
 ATTEMPTS = 10
 MINUTE, DAY = 60_000, 86_400_000
+# How long, of all charts together, one store may be behind the other.
+BEHIND_SECONDS = 180
 # Charts show doubles: sums of them differ in the last digits by the order of adding.
 TOLERANCE = 1e-9
 
@@ -233,10 +237,33 @@ def ask(superset: Superset, context: dict) -> list:
     return result["data"]
 
 
-def compare(superset: Superset, store: Store, chart: dict) -> tuple[str | None, int]:
+class Patience:
+    """What is left of the time that others may take."""
+
+    def __init__(self, seconds: float):
+        self.left = seconds
+
+    def pause(self) -> bool:
+        """Waits a little; false if there is no time left."""
+        if self.left <= 0:
+            return False
+        self.left -= 2
+        time.sleep(2)
+        return True
+
+
+def compare_once_there(superset: Superset, store: Store, chart: dict, patience: Patience) -> tuple[str | None, int]:
+    """The same, but what another store does not have yet is waited for."""
+    until = settled()
+    while True:
+        wrong, count = compare(superset, store, chart, until)
+        if wrong is None or not patience.pause():
+            return wrong, count
+
+
+def compare(superset: Superset, store: Store, chart: dict, until: int) -> tuple[str | None, int]:
     """What is wrong, and how many rows were compared."""
     title = chart["slice_name"]
-    until = settled()
     stored = (lambda: store.rows(*ROWS[title], until)) if title in ROWS else (lambda: store.series(*SERIES[title], until))
     for _ in range(ATTEMPTS):
         before = stored()
@@ -264,63 +291,124 @@ def what_there_is(superset: Superset) -> dict:
     return found
 
 
+def is_about_stocks(title: str) -> bool:
+    return (SERIES | ROWS)[title][0] in ("finanzas_batch", "transacciones_nrt")
+
+
+class Check:
+    """What was found so far."""
+
+    def __init__(self, superset: Superset, data_dir: Path):
+        self.superset, self.data_dir = superset, data_dir
+        self.failures = 0
+
+    def tell(self, title: str, wrong: str | None, good: str = "") -> None:
+        self.failures += wrong is not None
+        print(f"FAILED {title}: {wrong}" if wrong is not None else f"ok {title}{good}", flush=True)
+
+    def bundle(self, folder: str, *source) -> Path:
+        """As a user gets it."""
+        target = Path(folder) / "fts.zip"
+        command = [sys.executable, HERE.parent / "export.py", *source, "-o", target]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return target
+
+    def a_store_that_is_not_there_is_refused(self, source: list) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = self.bundle(folder, *source)
+            before = what_there_is(self.superset)
+            try:
+                self.superset.load(bundle)
+                wrong = "it was imported"
+            except Refused as error:
+                wrong = None if "nothing was imported" in str(error) else str(error)
+            if wrong is None and before != what_there_is(self.superset):
+                wrong = "something was imported"
+        self.tell("a store that is not there is refused", wrong)
+
+    def importing_twice_changes_nothing(self, source: list, end: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = self.bundle(folder, *source)
+            self.superset.load(bundle)
+            once = what_there_is(self.superset)
+            self.superset.load(bundle)
+            twice = what_there_is(self.superset)
+        changed = [name for name in once.keys() | twice.keys() if once.get(name) != twice.get(name)]
+        self.tell(f"a second import changes nothing, {end}", f"{changed} differ" if changed else None, f": {len(twice)} things")
+
+    def charts(self, boards: list) -> list:
+        listed = [it for board in boards for it in self.superset.get(f"/api/v1/dashboard/{board}/charts")["result"]]
+        charts = [self.superset.get(f"/api/v1/chart/{it['id']}")["result"] for it in listed]
+        unlike = (SERIES.keys() | ROWS.keys()) ^ {it["slice_name"] for it in charts}
+        self.tell("every chart is there, and known here", f"not {unlike}" if unlike else None, f": {len(charts)}")
+        return charts
+
+    def every_chart_shows_what_is_stored(self, charts: list, end: str) -> None:
+        store, patience = Store(self.data_dir), Patience(BEHIND_SECONDS)
+        for chart in charts:
+            try:
+                (saved,) = self.superset.get(f"/api/v1/chart/{chart['id']}/data/?force=true")["result"]
+                if saved.get("error"):
+                    raise RuntimeError(saved["error"])
+                wrong, count = compare_once_there(self.superset, store, chart, patience)
+            except (RuntimeError, KeyError) as error:
+                wrong, count = repr(error), 0
+            self.tell(f"{chart['slice_name']}, {end}", wrong, f": {count} rows")
+
+    def nobody_is_locked_out(self, charts: list, minutes: float) -> None:
+        """Whoever started the node looks whether it complained."""
+        stored = "SELECT count(*) FROM trades"
+        store = Store(self.data_dir).file
+        before = store.execute(stored).fetchone()[0]
+        asked, wrong, ends = 0, None, time.monotonic() + 60 * minutes
+        try:
+            while time.monotonic() < ends:
+                for chart in charts:
+                    ask(self.superset, json.loads(chart["query_context"]) | {"force": True})
+                    asked += 1
+        except RuntimeError as error:
+            wrong = f"query {asked + 1}: {error}"
+        while wrong is None and store.execute(stored).fetchone()[0] == before:
+            if time.monotonic() > ends + BEGINNING_SECONDS:
+                wrong = "the node has stored nothing since"
+            time.sleep(1)
+        grown = store.execute(stored).fetchone()[0] - before
+        self.tell("no lock", wrong, f": {asked} queries in {minutes:g} min, while {grown} trades were stored")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Whether what Superset shows is what the store holds.")
     parser.add_argument("--url", default="http://127.0.0.1:8088")
     parser.add_argument("--user", default="admin")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--trino", metavar="URL", help="where the charts read, instead of the data directory")
+    parser.add_argument("--elasticsearch", metavar="CATALOG.SCHEMA", help="where, after that, those of the stocks read")
+    parser.add_argument("--index-prefix", default="", help="of the node's indices there")
     parser.add_argument("--minutes", type=float, default=0, help="how long to go on asking")
     arguments = parser.parse_args()
     superset = Superset(arguments.url, arguments.user, os.environ["SUPERSET_PASSWORD"])
-    failures = 0
+    check = Check(superset, arguments.data_dir)
 
-    def tell(title: str, wrong: str | None, good: str = "") -> None:
-        nonlocal failures
-        failures += wrong is not None
-        print(f"FAILED {title}: {wrong}" if wrong is not None else f"ok {title}{good}", flush=True)
-
-    source = ["--trino", arguments.trino] if arguments.trino else ["--data-dir", arguments.data_dir]
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / "fts.zip"
-        subprocess.run([sys.executable, HERE.parent / "export.py", *source, "-o", bundle], check=True, stdout=subprocess.DEVNULL)
-        superset.load(bundle)
-        once = what_there_is(superset)
-        superset.load(bundle)
-        twice = what_there_is(superset)
-    changed = [name for name in once.keys() | twice.keys() if once.get(name) != twice.get(name)]
-    tell("a second import changes nothing", f"{changed} differ" if changed else None, f": {len(twice)} things")
-
-    wait_for_rows(arguments.data_dir)
-    store = Store(arguments.data_dir)
-    boards = [f"{it}-trino" if arguments.trino else it for it in ("fts-market", "fts-stocks")]
-    listed = [it for board in boards for it in superset.get(f"/api/v1/dashboard/{board}/charts")["result"]]
-    charts = [superset.get(f"/api/v1/chart/{it['id']}")["result"] for it in listed]
-    unlike = (SERIES.keys() | ROWS.keys()) ^ {it["slice_name"] for it in charts}
-    tell("every chart is there, and known here", f"not {unlike}" if unlike else None, f": {len(charts)}")
-
-    for chart in charts:
-        try:
-            (saved,) = superset.get(f"/api/v1/chart/{chart['id']}/data/?force=true")["result"]
-            if saved.get("error"):
-                raise RuntimeError(saved["error"])
-            wrong, count = compare(superset, store, chart)
-        except (RuntimeError, KeyError) as error:
-            wrong, count = repr(error), 0
-        tell(chart["slice_name"], wrong, f": {count} rows")
-
-    asked, ends = 0, time.monotonic() + 60 * arguments.minutes
-    try:
-        while time.monotonic() < ends:
-            for chart in charts:
-                ask(superset, json.loads(chart["query_context"]) | {"force": True})
-                asked += 1
-    except RuntimeError as error:
-        tell("no lock", str(error))
+    if arguments.trino:
+        end, suffix, source = "Trino", "-trino", ["--trino", arguments.trino]
+        # Nobody listens on port 1.
+        absent = ["--trino", "trino://superset@127.0.0.1:1/scylla/binance_stream"]
     else:
-        if arguments.minutes:
-            tell("no lock", None, f": {asked} queries in {arguments.minutes:g} min")
-    sys.exit(1 if failures else 0)
+        end, suffix, source = "SQLite", "", ["--data-dir", arguments.data_dir]
+        absent = ["--data-dir", "/nowhere", "--elsewhere"]
+    check.a_store_that_is_not_there_is_refused(absent)
+    wait_for_rows(arguments.data_dir)
+    check.importing_twice_changes_nothing(source, end)
+    charts = check.charts([f"fts-market{suffix}", f"fts-stocks{suffix}"])
+    check.every_chart_shows_what_is_stored(charts, end)
+    if arguments.elasticsearch:
+        source += ["--elasticsearch", arguments.elasticsearch, "--index-prefix", arguments.index_prefix]
+        end = "Trino on Elasticsearch"
+        check.importing_twice_changes_nothing(source, end)
+        check.every_chart_shows_what_is_stored([it for it in charts if is_about_stocks(it["slice_name"])], end)
+    if arguments.minutes:
+        check.nobody_is_locked_out(charts, arguments.minutes)
+    sys.exit(1 if check.failures else 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ use crate::shell;
 
 const VERSION: &str = "8.19.21";
 const PLUGIN: &str = include_str!("elasticsearch/DevPlugin.java");
+/// What was built of it, beside the download: the mark that all is there.
+const BUILT: &str = "built.java";
+const DESCRIPTOR: &str = "plugins/fts-dev/plugin-descriptor.properties";
 const HEAP: &str = "640m";
 /// Known to everybody on purpose: the server serves this machine only, and only tests.
 const PASSWORD: &str = "fts-test-password";
@@ -42,11 +45,14 @@ impl Service for Elasticsearch {
         let artifact = "org.elasticsearch.distribution.integ-test-zip:elasticsearch";
         java::fetch_artifact("elasticsearch", &format!("{artifact}:{VERSION}:zip"), &folder)?;
         let home = home(site);
-        if home.join("plugins/fts-dev/plugin-descriptor.properties").exists() {
+        let jar = needed("jar", "the package openjdk-17-jdk-headless")?;
+        if fs::read_to_string(folder.join(BUILT)).is_ok_and(|it| it == PLUGIN) {
             return Ok(());
         }
+        if home.join(DESCRIPTOR).exists() {
+            return plugin(&folder, &home, &jar);
+        }
         println!("elasticsearch: unpacking");
-        let jar = needed("jar", "the package openjdk-17-jdk-headless")?;
         quietly(
             Command::new(&jar)
                 .current_dir(&folder)
@@ -183,14 +189,18 @@ fn plugin(folder: &Path, home: &Path, jar: &str) -> Result<()> {
     quietly(compile.arg(&classes).arg(&source))?;
     let target = home.join("plugins/fts-dev");
     fs::create_dir_all(&target)?;
+    let packed = folder.join("fts-dev.jar");
     let mut pack = Command::new(jar);
-    quietly(pack.arg("cf").arg(target.join("fts-dev.jar")).arg("-C").arg(&classes).arg("."))?;
+    quietly(pack.arg("cf").arg(&packed).arg("-C").arg(&classes).arg("."))?;
+    // A server that runs keeps the one that it has opened.
+    fs::rename(packed, target.join("fts-dev.jar"))?;
     let descriptor = format!(
         "name=fts-dev\ndescription=what the distribution for tests lacks\nversion=1\n\
          elasticsearch.version={VERSION}\njava.version=17\nclassname=dev.fts.DevPlugin\n"
     );
+    fs::write(home.join(DESCRIPTOR), descriptor)?;
     // Last: it marks that all is there.
-    fs::write(target.join("plugin-descriptor.properties"), descriptor)?;
+    fs::write(folder.join(BUILT), PLUGIN)?;
     Ok(())
 }
 

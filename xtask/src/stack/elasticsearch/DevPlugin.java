@@ -36,9 +36,14 @@ public class DevPlugin extends Plugin implements ActionPlugin, AnalysisPlugin {
       @Override protected RestChannelConsumer prepareRequest(RestRequest req, NodeClient c) {
         return ch -> {
           XContentBuilder b = ch.newBuilder();
-          b.startObject().field("name", node).field("cluster_name", cluster).startObject("version")
-            .field("number", Build.current().version()).field("build_flavor", "default")
-            .field("lucene_version", org.apache.lucene.util.Version.LATEST.toString()).endObject()
+          // All of it: some clients, Trino's among them, take nothing less.
+          Build build = Build.current();
+          b.startObject().field("name", node).field("cluster_name", cluster).field("cluster_uuid", cluster).startObject("version")
+            .field("number", build.version()).field("build_flavor", "default").field("build_type", "zip")
+            .field("build_hash", build.hash()).field("build_date", build.date()).field("build_snapshot", build.isSnapshot())
+            .field("lucene_version", org.apache.lucene.util.Version.LATEST.toString())
+            .field("minimum_wire_compatibility_version", build.minWireCompatVersion())
+            .field("minimum_index_compatibility_version", build.minIndexCompatVersion()).endObject()
             .field("tagline", "You Know, for Search").endObject();
           ch.sendResponse(new RestResponse(RestStatus.OK, b));
         };
