@@ -41,7 +41,7 @@ const IN_FLIGHT_MAX: usize = 2;
 /// How often rows of every scope are emitted.
 const SLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often the backfill and the view are told of what is new, unless something is missing.
-const NEWS_EVERY: Duration = Duration::from_millis(100);
+const NEWS_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of records after which there is likely more: it is absorbed at once.
 const BEHIND_BYTES: usize = READ_BYTES / 4;
 /// How long to wait for records before looking around all the same.

@@ -70,7 +70,7 @@ pub struct SymbolState {
 /// Which of the changed rows a batch takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// What people watch live: single records, candles up to a minute, alerts.
+    /// What people watch live: single records, candles of a second.
     Fast,
     /// All of them. Rows that change with nearly every record, and say little more each time, are
     /// most of a store's work if every change is written.
@@ -416,12 +416,12 @@ impl SymbolState {
 
     fn emit(&mut self, rule: &AlertRule, scope: Scope, rows: &mut Rows) {
         let longest = match scope {
-            Scope::Fast => Interval::Minute,
+            Scope::Fast => Interval::Second,
             Scope::All => Interval::Day,
         };
         self.candles.emit(&self.symbol, &self.coverage, longest, &mut rows.candles);
-        self.alerts.emit(&self.symbol, rule, &self.coverage, &mut rows.alerts);
         if scope == Scope::All {
+            self.alerts.emit(&self.symbol, rule, &self.coverage, &mut rows.alerts);
             self.book.emit(&self.symbol, &mut rows.book_seconds);
         }
     }

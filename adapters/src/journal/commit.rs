@@ -27,7 +27,7 @@ const REQUESTS_MAX: usize = 4_096;
 const COMMIT_BYTES: usize = 8 << 20;
 /// The least time from the start of a commit to that of the next: a commit costs its write, its
 /// fsync and the waking of whoever waits for it, whether it has one record or hundreds.
-const COMMITS_APART: Duration = Duration::from_millis(2);
+const COMMITS_APART: Duration = Duration::from_millis(4);
 
 /// An append on its way to the disk.
 #[derive(Debug)]
