@@ -247,7 +247,8 @@ impl Fixture {
             // Of stopped time there is plenty.
             for _ in 0..36_000 {
                 if self.has_all(id) {
-                    return;
+                    // The minutes that they are in follow within a quarter of a second.
+                    return tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
