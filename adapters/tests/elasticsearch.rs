@@ -7,6 +7,8 @@
     reason = "a panic is how a test fails; clippy exempts only #[test] bodies"
 )]
 
+#[path = "stores/counted.rs"]
+mod counted;
 #[path = "elasticsearch/faults.rs"]
 mod faults;
 #[path = "elasticsearch/indices.rs"]

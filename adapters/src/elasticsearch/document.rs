@@ -56,6 +56,15 @@ impl<'b> Document<'b> {
         self
     }
 
+    /// A number that servers hold with a sign.
+    pub(super) fn unsigned(&mut self, column: &str, value: u64) -> &mut Self {
+        if let Ok(value) = i64::try_from(value) {
+            return self.long(column, value);
+        }
+        self.fault = Some("a number of it is above 9223372036854775807");
+        self
+    }
+
     pub(super) fn flag(&mut self, column: &str, value: bool) -> &mut Self {
         self.raw(column, if value { b"true" } else { b"false" })
     }

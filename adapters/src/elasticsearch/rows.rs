@@ -398,8 +398,7 @@ impl Stored for DeadLetterRow {
 
     fn write(&self, to: &mut Document<'_>) {
         to.text("topic", self.topic.name()).long("partition", i64::from(self.partition));
-        // Offsets count records: 2^63 of them are not reached.
-        to.long("offset", i64::try_from(self.offset).unwrap_or(i64::MAX));
+        to.unsigned("offset", self.offset);
         to.text("symbol", self.symbol.as_str()).date("received_at", self.received_at);
         to.text("reason", &self.reason).text("payload", &self.payload);
     }

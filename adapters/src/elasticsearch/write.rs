@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use elasticsearch::http::Method;
 use fts_core::backoff::Backoff;
+use fts_core::metrics::STORE_ROWS_TOTAL;
 use fts_core::port::store::StoreError;
 use fts_core::row::{Rows, Table};
 use futures_util::future;
@@ -258,14 +259,16 @@ impl ElasticsearchStore {
             if body.is_empty() {
                 return Ok(rejected);
             }
-            rejected.append(self.send(client, body).await?.0);
+            let (more, done) = self.send(client, body).await?;
+            rejected.append(more);
+            done.count();
         }
     }
 
-    /// Sends a body until each of its items is done for good. Answers which were rejected, and how
-    /// many were done by this.
-    async fn send(&self, client: &Client, body: Body) -> Result<(Rejected, u64), StoreError> {
-        let (mut rejected, mut done) = (Rejected::default(), 0);
+    /// Sends a body until each of its items is done for good. Answers which were rejected, and what
+    /// came of the others.
+    async fn send(&self, client: &Client, body: Body) -> Result<(Rejected, Done), StoreError> {
+        let (mut rejected, mut done) = (Rejected::default(), Done::default());
         let mut backoff = Backoff::new(WAIT_MIN, WAIT_MAX);
         // Halves of what was too large wait here.
         let mut waiting = vec![body];
@@ -275,9 +278,9 @@ impl ElasticsearchStore {
             }
             let outcome = self.send_once(client, &body).await?;
             let (again, reason) = match outcome {
-                Sent::Items { again, reason, rejected: more, done: count } => {
+                Sent::Items { again, reason, rejected: more, done: others } => {
                     rejected.append(more);
-                    done += count;
+                    done.append(others);
                     (again, reason)
                 }
                 Sent::Busy(reason) => ((0..body.items.len()).collect(), reason),
@@ -325,7 +328,38 @@ impl ElasticsearchStore {
 
     /// Deletes what `body` names. Answers how many documents that were.
     pub(super) async fn delete(&self, client: &Client, body: Body) -> Result<u64, StoreError> {
-        self.send(client, body).await.map(|(_, done)| done)
+        self.send(client, body).await.map(|(_, done)| done.changed)
+    }
+}
+
+/// Items that need not be sent again.
+#[derive(Debug, Default)]
+struct Done {
+    /// How many did what they should: not those that found a row that knows more.
+    changed: u64,
+    /// How many there are of each table: what they say, or more, is in the index.
+    by_table: BTreeMap<Table, u64>,
+}
+
+impl Done {
+    fn add(&mut self, table: Table, changed: bool) {
+        self.changed += u64::from(changed);
+        *self.by_table.entry(table).or_default() += 1;
+    }
+
+    fn append(&mut self, other: Self) {
+        self.changed += other.changed;
+        for (table, count) in other.by_table {
+            *self.by_table.entry(table).or_default() += count;
+        }
+    }
+
+    fn count(&self) {
+        for (table, count) in &self.by_table {
+            let table = table.name();
+            metrics::counter!(STORE_ROWS_TOTAL, "store" => super::NAME, "table" => table)
+                .increment(*count);
+        }
     }
 }
 
@@ -337,8 +371,7 @@ enum Sent {
         again: Vec<usize>,
         reason: String,
         rejected: Rejected,
-        /// Items that did what they should: not those that found a row that knows more.
-        done: u64,
+        done: Done,
     },
     Busy(String),
     TooLarge(String),
@@ -354,19 +387,19 @@ fn outcome(body: &Body, answer: &[u8]) -> Result<Sent, StoreError> {
         return Err(nonsense(&format!("{} items of {}", items.len(), body.items.len())));
     }
     let (mut again, mut reason, mut rejected, mut done) =
-        (Vec::new(), String::new(), Rejected::default(), 0);
+        (Vec::new(), String::new(), Rejected::default(), Done::default());
     for (number, item) in items.into_iter().filter_map(|it| it.into_values().next()).enumerate() {
+        let table = body.items.get(number).map_or(Table::Trades, |it| it.table);
         match (item.status, &item.error) {
-            (200..=299, _) => done += 1,
+            (200..=299, _) => done.add(table, true),
             // What is there knows more, or is gone.
-            (409, _) | (404, None) => {}
+            (409, _) | (404, None) => done.add(table, false),
             (status, fault) => match errors::judge(status, &fault.clone().unwrap_or_default()) {
                 Verdict::Busy(words) => {
                     again.push(number);
                     reason = words;
                 }
                 Verdict::Rejected(words) | Verdict::TooLarge(words) => {
-                    let table = body.items.get(number).map_or(Table::Trades, |it| it.table);
                     rejected.add(table, &body.id(number), &words);
                 }
                 verdict => return Err(verdict.into()),

@@ -359,13 +359,17 @@ impl Stored for DeadLetterRow {
 
     fn write(&self, bucket: i64, to: &mut Cells) {
         to.text(self.topic.name()).small(log_partition(self.partition)).int(bucket);
-        // Offsets count records: 2^63 of them are not reached.
+        // One beyond that is a fault.
         to.int(self.received_at).int(i64::try_from(self.offset).unwrap_or(i64::MAX));
         to.text(self.symbol.as_str()).text(&self.reason).text(&self.payload);
     }
 
     fn key(&self) -> String {
         format!("{} {}/{}", self.topic.name(), self.partition, self.offset)
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        i64::try_from(self.offset).is_err().then_some("its offset is above 9223372036854775807")
     }
 }
 

@@ -9,6 +9,7 @@ use fts_core::port::store::conformance::Place as _;
 use fts_core::port::store::{Store as _, StoreError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::counted::Counted;
 use crate::outage::{Mortal, killed_in_the_middle, put_until_done};
 use crate::place::{Indices, place};
 use crate::rows::{batch, symbol};
@@ -163,11 +164,16 @@ async fn what_the_cluster_was_too_busy_for_is_sent_again_and_nothing_else() {
         (200, format!("{{\"items\":[{}]}}", items.join(",")))
     })
     .await;
+    let counted = Counted::default();
+    let _guard = metrics::set_default_local_recorder(&counted);
     assert_eq!(store.put(&[batch(0)]).await, Ok(()));
     let sent = sent.lock().unwrap();
     let [all, again, failed] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!((all.len(), all), (11, again));
     assert_eq!(failed[..], ["BTCUSDT:1", "BTCUSDT:4"]);
+    // Each row once, however often it was sent.
+    let rows = [("elasticsearch/candles", 1), ("elasticsearch/trades", 10)];
+    assert_eq!(counted.rows(), rows.map(|(name, count)| (name.to_owned(), count)));
 }
 
 #[tokio::test]
@@ -203,9 +209,13 @@ async fn a_body_that_is_too_large_for_the_server_is_halved_down_to_the_row() {
         (200, format!("{{\"items\":[{}]}}", items.join(",")))
     })
     .await;
+    let counted = Counted::default();
+    let _guard = metrics::set_default_local_recorder(&counted);
     let error = store.put(&[batch(0)]).await.unwrap_err();
     let StoreError::Rejected { table: "trades", reason } = &error else { panic!("{error:?}") };
     assert!(reason.contains("BTCUSDT:6") && reason.contains("`bulk_bytes`"), "{reason}");
+    let rows = [("elasticsearch/candles", 1), ("elasticsearch/trades", 9)];
+    assert_eq!(counted.rows(), rows.map(|(name, count)| (name.to_owned(), count)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

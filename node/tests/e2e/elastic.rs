@@ -1,5 +1,5 @@
-//! Elasticsearch: the tape in SQLite and in an Elasticsearch that is killed, and the transactions of
-//! the producer that this project replaces.
+//! The transactions of the producer that this project replaces, by way of the embedded log to
+//! Elasticsearch.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,75 +10,13 @@ use fts_core::port::log::{Append, Log as _, Record};
 use fts_core::time::{Clock as _, SystemClock, UnixNanos};
 use serde_json::{Value, json};
 
-use crate::support::check::{await_trades, every_candle_is_right, every_trade_is_stored_once};
-use crate::support::node::{Exchange, NodeCommand};
+use crate::foreign::{clean, named};
+use crate::support::dump;
 use crate::support::process::{Process, free_port, node_binary, program};
-use crate::support::store::{Store, assert_same};
-use crate::support::truth::Truth;
-use crate::support::{PATIENCE, fixtures, http, until};
+use crate::support::{PATIENCE, until};
 
-#[path = "../../../adapters/tests/elasticsearch/server.rs"]
-mod server;
-
-use server::Server;
-
-/// The variable that names a server that asks for no login.
-const SERVER: &str = "FTS_TEST_ELASTICSEARCH";
-/// What SQLite has and documents have not: the version where it is always 0.
-const ONE_SIDED: [&str; 1] = ["version"];
-/// Documents that are read together.
-const PAGE: usize = 5_000;
 /// Partitions of a topic, unless it is said otherwise.
 const PARTITIONS: u32 = 4;
-
-#[test]
-fn the_tape_lies_in_both_stores_alike_though_one_of_them_is_killed() {
-    let Some(fixtures) = fixtures() else { return };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let Some(mut server) = runtime.block_on(Server::start()) else { return };
-    let truth = Truth::read(&fixtures);
-    let folder = tempfile::tempdir().unwrap();
-    let exchange = Exchange::play(&fixtures, folder.path());
-    let tables = ["trades", "candles", "book_ticker_1s", "binance_ticker_data", "gaps", "alerts"];
-    let stores = format!(
-        "stores=[{{kind=\"sqlite\"}}, {{kind=\"elasticsearch\", nodes=[\"{}\"], replicas=0, \
-         request_timeout_ms=10000, tables={tables:?}}}]",
-        server.address()
-    );
-    let command = NodeCommand::new(folder.path(), &exchange).with(stores);
-    let mut node = command.start();
-    let sqlite = Store::new(command.database());
-
-    // Each kill in the middle of what is being written.
-    let trades = i64::try_from(truth.trades.len()).unwrap();
-    for share in [3, 2] {
-        until("a part of the tape in SQLite", PATIENCE, || {
-            node.check_alive();
-            (sqlite.count("trades") >= trades / share).then_some(())
-        });
-        server.kill();
-        runtime.block_on(server.run());
-    }
-    // One that hangs holds up nobody else.
-    server.signal("STOP");
-    await_trades(&mut node, &sqlite, &truth);
-    server.signal("CONT");
-    let indices = Indices { server: server.address(), prefix: String::new() };
-    until("Elasticsearch has caught up", PATIENCE, || {
-        node.check_alive();
-        let same = |table: &str| Some(plain(&sqlite, table) == indices.dump(table)?);
-        (same("trades")? && same("candles")?).then_some(())
-    });
-    node.terminate();
-
-    every_trade_is_stored_once(&sqlite, &truth);
-    every_candle_is_right(&sqlite, &truth);
-    for table in tables {
-        let (left, right) = (plain(&sqlite, table), indices.dump(table).unwrap());
-        assert_same(&format!("{table} in SQLite and Elasticsearch"), &left, &right);
-    }
-    assert!(plain(&sqlite, "book_ticker_1s").len() > 20, "there was something to compare");
-}
 
 /// The events that the replaced producer wrote, to the letter, and what is none.
 fn events() -> Vec<String> {
@@ -104,14 +42,12 @@ fn events() -> Vec<String> {
 
 #[test]
 fn what_the_old_producer_writes_arrives_with_types_and_what_is_malformed_is_kept_with_the_reason() {
-    let Ok(server) = std::env::var(SERVER) else {
-        println!("SKIPPED: {SERVER} does not name an Elasticsearch node (http://host:port)");
-        return;
-    };
+    let Some(url) = named("FTS_TEST_ELASTICSEARCH") else { return };
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(append(&folder.path().join("data/log")));
     let prefix = format!("fts-e2e-{}-{}-", SystemClock.now().millis(), std::process::id());
+    let server = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let indices = Indices { server, prefix };
     let mut node = start(folder.path(), &indices, &[]);
     judge(&mut node, &indices);
@@ -122,7 +58,7 @@ fn what_the_old_producer_writes_arrives_with_types_and_what_is_malformed_is_kept
     let mut node = start(folder.path(), &indices, &[]);
     judge(&mut node, &indices);
     node.terminate();
-    indices.remove();
+    clean(&indices.server, &indices.prefix);
 }
 
 /// Writes the events to the embedded log, as somebody who knows nothing of partitions.
@@ -154,7 +90,7 @@ async fn append(log: &Path) {
 fn start(folder: &Path, indices: &Indices, settings: &[String]) -> Process {
     let (prefix, server) = (&indices.prefix, &indices.server);
     let stores = format!(
-        "stores=[{{kind=\"elasticsearch\", nodes=[\"{server}\"], index_prefix=\"{prefix}\", \
+        "stores=[{{kind=\"elasticsearch\", nodes=[\"http://{server}\"], index_prefix=\"{prefix}\", \
          replicas=0}}]"
     );
     let mut command = program(node_binary());
@@ -172,13 +108,13 @@ fn start(folder: &Path, indices: &Indices, settings: &[String]) -> Process {
 }
 
 fn judge(node: &mut Process, indices: &Indices) {
-    let (rows, letters) = until("the events in Elasticsearch", PATIENCE, || {
+    let (mut found, mut letters) = until("the events in Elasticsearch", PATIENCE, || {
         node.check_alive();
-        let rows = indices.documents("transacciones_nrt")?;
-        let letters = indices.documents("dead_letters")?;
+        let documents =
+            |table| dump::documents(&indices.server, &format!("{}{table}", indices.prefix));
+        let (rows, letters) = (documents("transacciones_nrt")?, documents("dead_letters")?);
         (rows.len() == 3 && letters.len() == 4).then_some((rows, letters))
     });
-    let mut found: Vec<Value> = rows.into_iter().map(|mut it| it["_source"].take()).collect();
     found.sort_by_key(|it| it["time"].to_string());
     let common = |row: &Value| {
         let mut row = row.clone();
@@ -208,7 +144,6 @@ fn judge(node: &mut Process, indices: &Indices) {
     assert_eq!(found[1]["error"], "ERROR_CONEXION");
     assert_eq!(found[1]["precio_unitario"], json!(0.1));
 
-    let mut letters: Vec<Value> = letters.into_iter().map(|mut it| it["_source"].take()).collect();
     letters.sort_by_key(|it| it["offset"].as_i64());
     let events = events();
     for (letter, (event, word)) in letters.iter().zip([
@@ -223,139 +158,9 @@ fn judge(node: &mut Process, indices: &Indices) {
     }
 }
 
-/// Indices, as a stranger sees them.
+/// Indices that nobody else uses.
 struct Indices {
+    /// `host:port` of the server.
     server: String,
     prefix: String,
-}
-
-impl Indices {
-    /// All documents of a table; `None` where it cannot be asked.
-    fn documents(&self, table: &str) -> Option<Vec<Value>> {
-        let address = self.server.trim_start_matches("http://");
-        // In an order that no two rows share, page by page.
-        let sort = match table {
-            "trades" => json!(["trade_id", "symbol"]),
-            "candles" => json!(["open_time", "symbol", "interval"]),
-            "binance_ticker_data" => json!(["event_time", "symbol"]),
-            "book_ticker_1s" => json!(["open_time", "symbol"]),
-            _ => json!(["_doc"]),
-        };
-        let mut search = json!({ "size": PAGE, "sort": sort });
-        let mut all: Vec<Value> = Vec::new();
-        loop {
-            let path = format!(
-                "/{}{table}/_search?ignore_unavailable=true&source_content_type=application/json\
-                 &source={}",
-                self.prefix,
-                encoded(&search.to_string())
-            );
-            let mut found = get_json(address, &path)?;
-            let Value::Array(hits) = found["hits"]["hits"].take() else { return None };
-            let count = hits.len();
-            all.extend(hits);
-            if count < PAGE {
-                return Some(all);
-            }
-            search["search_after"] = all.last()?["sort"].clone();
-        }
-    }
-
-    /// The rows of a table as text, like those of SQLite: the decimals by the text beside them.
-    fn dump(&self, table: &str) -> Option<Vec<String>> {
-        let lines = self.documents(table)?.into_iter().map(|mut hit| {
-            let Value::Object(source) = hit["_source"].take() else { panic!("{hit}") };
-            let texts = |name: &str| source.contains_key(&format!("{name}_text"));
-            let cells = source.iter().filter(|(name, _)| !texts(name)).map(|(name, value)| {
-                let text = match value {
-                    Value::String(text) if name.ends_with("time") || name.ends_with("_at") => {
-                        text.parse::<jiff::Timestamp>().unwrap().as_millisecond().to_string()
-                    }
-                    Value::String(text) => text.clone(),
-                    Value::Bool(flag) => u8::from(*flag).to_string(),
-                    Value::Null => "-".to_owned(),
-                    other => other.to_string(),
-                };
-                (name.strip_suffix("_text").unwrap_or(name).to_owned(), text)
-            });
-            line(cells.collect())
-        });
-        Some(sorted(lines))
-    }
-
-    fn remove(&self) {
-        let address = self.server.trim_start_matches("http://");
-        let names: Vec<String> = ["transacciones_nrt", "dead_letters"]
-            .iter()
-            .filter_map(|table| self.documents(table))
-            .flatten()
-            .filter_map(|it| it["_index"].as_str().map(str::to_owned))
-            .collect();
-        for path in names.iter().map(|it| format!("/{it}")) {
-            delete(address, &path);
-        }
-        delete(address, &format!("/_index_template/{}fts-*", self.prefix));
-    }
-}
-
-/// The JSON of an answer with status 200. Elasticsearch sends it in chunks, whatever it is asked for.
-fn get_json(address: &str, path: &str) -> Option<Value> {
-    let answer = http::get(address, path).filter(|it| it.status == 200)?;
-    let (mut rest, mut whole) = (answer.body.as_slice(), Vec::new());
-    if rest.first() != Some(&b'{') {
-        loop {
-            let end = rest.windows(2).position(|it| it == b"\r\n")?;
-            let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
-            if size == 0 {
-                break;
-            }
-            whole.extend_from_slice(rest.get(end + 2..end + 2 + size)?);
-            rest = rest.get(end + 4 + size..)?;
-        }
-        rest = &whole;
-    }
-    serde_json::from_slice(rest).ok()
-}
-
-/// A text as part of an address.
-fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(byte).collect()
-}
-
-fn delete(address: &str, path: &str) {
-    use std::io::{Read as _, Write as _};
-    let mut socket = std::net::TcpStream::connect(address).unwrap();
-    write!(socket, "DELETE {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
-    socket.read_to_end(&mut Vec::new()).unwrap();
-}
-
-/// A table of SQLite as text, row by row.
-fn plain(store: &Store, table: &str) -> Vec<String> {
-    use rusqlite::types::Value;
-    let text = |value: &Value| match value {
-        Value::Integer(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => panic!("{table}: {other:?}"),
-    };
-    let rows = store.rows(&format!("SELECT * FROM {table}"));
-    let lines = rows
-        .iter()
-        .map(|row| line(row.iter().map(|(name, value)| (name.clone(), text(value))).collect()));
-    sorted(lines)
-}
-
-fn line(mut cells: std::collections::BTreeMap<String, String>) -> String {
-    cells.retain(|name, _| !ONE_SIDED.contains(&name.as_str()));
-    cells.iter().map(|(name, value)| format!("{name}={value} ")).collect()
-}
-
-fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
-    let mut lines: Vec<String> = lines.collect();
-    lines.sort();
-    lines
 }

@@ -5,9 +5,8 @@
 //! | [`tape`] | recorded minutes of the real exchange go in, the exchange's own klines come out |
 //! | [`kill`] | the same rows, though the node is killed at random instants |
 //! | [`kafka`] | the same rows by way of Kafka, though the broker is killed and stands still |
-//! | [`scylla`] | the same rows in SQLite and in Cassandra at once, though Cassandra is killed |
-//! | [`elastic`] | the same in SQLite and in Elasticsearch; the old producer's events |
-//! | [`stores`] | the same rows in SQLite, Cassandra and Elasticsearch at once, though the node is killed |
+//! | [`stores`] | the same rows in SQLite, Cassandra and Elasticsearch at once, though all but the first are killed, and the node |
+//! | [`elastic`] | the old producer's events in Elasticsearch |
 //! | [`foreign`] | transactions by way of Kafka from a client that is not ours, well-formed or not |
 //! | [`cluster`] | three nodes are one, whichever of them dies or leaves |
 //! | [`restart`] | nothing that is on disk is fetched again |
@@ -34,7 +33,6 @@ mod kafka;
 mod kill;
 mod mistakes;
 mod restart;
-mod scylla;
 mod stocks;
 mod stores;
 mod support;

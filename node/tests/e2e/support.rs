@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod servers;
 pub(crate) mod store;
 pub(crate) mod truth;
 

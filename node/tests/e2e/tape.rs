@@ -126,7 +126,7 @@ fn the_derived_bars_agree(store: &Store, fixtures: &Path) {
 }
 
 /// The exchange's own klines, in every column that they have, wherever the tape covers them whole.
-fn the_exchanges_own_bars_agree(store: &Store, fixtures: &Path, truth: &Truth) {
+pub(crate) fn the_exchanges_own_bars_agree(store: &Store, fixtures: &Path, truth: &Truth) {
     let mut compared = 0;
     for ((symbol, interval, open_time), expected) in truth.candles() {
         if !(interval == "1m" || interval == "5m") || expected.complete != Some(true) {

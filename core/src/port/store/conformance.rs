@@ -72,6 +72,7 @@ macro_rules! store_conformance {
             retention_leaves_other_tables_alone,
             two_writers_of_the_same_keys_agree,
             many_puts_at_once_are_all_kept,
+            a_row_that_cannot_be_held_is_rejected_by_name_and_the_others_are_kept,
         );
     };
     (@cases $place:expr; $($case:ident,)*) => {$(

@@ -2,6 +2,7 @@
 //! as text, times in epoch milliseconds, decimals with all their digits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use rusqlite::types::Value;
 use scylla::client::session::Session;
@@ -35,17 +36,22 @@ pub(crate) type Cells = BTreeMap<String, String>;
 
 /// What SQLite has.
 pub(crate) fn sqlite(store: &Store, table: &str) -> Vec<Cells> {
+    let mut found = Vec::new();
+    each_of_sqlite(store, table, |row| found.push(row));
+    found
+}
+
+/// Each row that SQLite has, one after the other.
+pub(crate) fn each_of_sqlite(store: &Store, table: &str, mut take: impl FnMut(Cells)) {
     let text = |value: &Value| match value {
         Value::Integer(number) => number.to_string(),
         Value::Text(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => panic!("{table}: {other:?}"),
     };
-    let rows = store.rows(&format!("SELECT * FROM {table}"));
-    let cells = |row: &BTreeMap<String, Value>| {
-        row.iter().map(|(name, value)| (name.clone(), text(value))).collect()
-    };
-    rows.iter().map(cells).collect()
+    store.each(&format!("SELECT * FROM {table}"), |row| {
+        take(row.iter().map(|(name, value)| (name.clone(), text(value))).collect());
+    });
 }
 
 /// What Cassandra has; the decimals by the text beside them. `None` where it can't be asked.
@@ -54,9 +60,20 @@ pub(crate) async fn cassandra(
     keyspace: &str,
     table: &str,
 ) -> Option<Vec<Cells>> {
+    let mut found = Vec::new();
+    each_of_cassandra(session, keyspace, table, |row| found.push(row)).await?;
+    Some(found)
+}
+
+/// Each row that Cassandra has, one after the other. `None` where it can't be asked.
+pub(crate) async fn each_of_cassandra(
+    session: &Session,
+    keyspace: &str,
+    table: &str,
+    mut take: impl FnMut(Cells),
+) -> Option<()> {
     let statement = Statement::new(format!("SELECT * FROM {keyspace}.{table}"));
     let mut state = PagingState::start();
-    let mut found = Vec::new();
     loop {
         let page = session.query_single_page(statement.clone(), (), state).await;
         let (page, next) = page.ok()?;
@@ -80,10 +97,10 @@ pub(crate) async fn cassandra(
                 let name = name.strip_suffix("_text").unwrap_or(name);
                 cells.insert(name.to_owned(), text);
             }
-            found.push(cells);
+            take(cells);
         }
         match next.into_paging_control_flow() {
-            std::ops::ControlFlow::Break(()) => return Some(found),
+            std::ops::ControlFlow::Break(()) => return Some(()),
             std::ops::ControlFlow::Continue(next) => state = next,
         }
     }
@@ -95,18 +112,33 @@ pub(crate) fn elasticsearch(address: &str, index: &str) -> Option<Vec<Cells>> {
     Some(documents(address, index)?.iter().map(cells).collect())
 }
 
+/// Each of them, one after the other.
+pub(crate) fn each_of_elasticsearch(
+    address: &str,
+    index: &str,
+    mut take: impl FnMut(Cells),
+) -> Option<()> {
+    each_document(address, index, |document| take(cells(&document)))
+}
+
 /// The documents of an index or alias, after a refresh.
 pub(crate) fn documents(address: &str, index: &str) -> Option<Vec<Json>> {
+    let mut found = Vec::new();
+    each_document(address, index, |document| found.push(document))?;
+    Some(found)
+}
+
+fn each_document(address: &str, index: &str, mut take: impl FnMut(Json)) -> Option<()> {
     http::get(address, &format!("/{index}/_refresh?ignore_unavailable=true"))?;
     let search =
         format!("/{index}/_search?ignore_unavailable=true&size={PAGE}&sort=_doc&scroll=1m");
     let mut page = http::get_json(address, &search)?;
-    let mut found = Vec::new();
     loop {
-        let hits = page["hits"]["hits"].as_array()?;
-        found.extend(hits.iter().map(|hit| hit["_source"].clone()));
-        if hits.len() < PAGE {
-            return Some(found);
+        let hits = page["hits"]["hits"].as_array_mut()?;
+        let count = hits.len();
+        hits.drain(..).for_each(|mut hit| take(hit["_source"].take()));
+        if count < PAGE {
+            return Some(());
         }
         let place = page["_scroll_id"].as_str()?.replace('=', "%3D").replace('+', "%2B");
         page = http::get_json(address, &format!("/_search/scroll?scroll=1m&scroll_id={place}"))?;
@@ -187,6 +219,27 @@ pub(crate) fn same(table: &str, left: &[Cells], right: &[Cells]) -> bool {
 pub(crate) fn assert_same_rows(what: &str, table: &str, left: &[Cells], right: &[Cells]) {
     let columns = common(table, left, right);
     assert_same(&format!("{table} in {what}"), &lines(left, &columns), &lines(right, &columns));
+}
+
+/// Rows as numbers, one a row, in an order of their own: for more rows than one wants to hold.
+#[derive(Default)]
+pub(crate) struct Digest(Vec<u64>);
+
+impl Digest {
+    /// Adds a row, without the columns that only some kinds of store have.
+    pub(crate) fn add(&mut self, row: &Cells) {
+        let mut hasher = DefaultHasher::new();
+        for cell in row.iter().filter(|(name, _)| !ONE_SIDED.contains(&name.as_str())) {
+            cell.hash(&mut hasher);
+        }
+        self.0.push(hasher.finish());
+    }
+
+    /// All of them, sorted.
+    pub(crate) fn into_rows(mut self) -> Vec<u64> {
+        self.0.sort_unstable();
+        self.0
+    }
 }
 
 #[cfg(test)]

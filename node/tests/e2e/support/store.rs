@@ -36,16 +36,22 @@ impl Store {
     /// The rows of a query.
     #[track_caller]
     pub(crate) fn rows(&self, query: &str) -> Vec<Row> {
+        let mut found = Vec::new();
+        self.each(query, |row| found.push(row));
+        found
+    }
+
+    /// Each row of a query, one after the other.
+    #[track_caller]
+    pub(crate) fn each(&self, query: &str, mut take: impl FnMut(Row)) {
         let connection = open(&self.0).unwrap();
         let mut statement = connection.prepare(query).unwrap();
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([]).unwrap();
-        let mut found = Vec::new();
         while let Some(row) = rows.next().unwrap() {
             let value = |at: usize| row.get::<_, Value>(at).unwrap();
-            found.push(names.iter().cloned().enumerate().map(|(at, n)| (n, value(at))).collect());
+            take(names.iter().cloned().enumerate().map(|(at, n)| (n, value(at))).collect());
         }
-        found
     }
 
     /// Every row of a table as text, without the columns of `but`, in the order of that text.

@@ -11,7 +11,7 @@ use super::{
     versions,
 };
 use crate::interval::Interval;
-use crate::port::store::Store;
+use crate::port::store::{Store, StoreError};
 use crate::row::{Rows, Table};
 
 /// A caller that was not told `Ok` writes again: nothing is there twice.
@@ -236,6 +236,33 @@ pub async fn two_writers_of_the_same_keys_agree(place: &impl Place) {
             check_greatest(store, &key, *window).await;
         }
     }
+}
+
+/// It is named with the reason, for a dead letter; whoever puts the others again without it has them
+/// all stored.
+pub async fn a_row_that_cannot_be_held_is_rejected_by_name_and_the_others_are_kept(
+    place: &impl Place,
+) {
+    let store = place.open().await;
+    let key = symbol("BTCUSDT");
+    let good = Arc::new(one_of_each(&key, MIDNIGHT));
+    // No store counts records so far.
+    let letters = vec![dead_letter(7, MIDNIGHT), dead_letter(u64::MAX, MIDNIGHT)];
+    let wrong = Arc::new(Rows { dead_letters: letters, ..Rows::default() });
+    let outcome = store.put(&[Arc::clone(&good), wrong]).await;
+    let Err(StoreError::Rejected { table, reason }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(table, Table::DeadLetters.name());
+    assert!(reason.contains("18446744073709551615"), "which row it is: {reason}");
+    assert_ne!(reason.trim(), "18446744073709551615", "and why");
+
+    let rest = Rows { dead_letters: vec![dead_letter(7, MIDNIGHT)], ..Rows::default() };
+    assert_eq!(store.put(&[good, Arc::new(rest)]).await, Ok(()));
+    place.settle().await;
+    assert_eq!(trades(&store, &key).await.len(), 1);
+    assert_eq!(candles(&store, &key).await.len(), 1);
+    assert_eq!(seconds(&store, &key).await.len(), 1);
+    assert_eq!(store.transactions(&key, ALL).await.map(|rows| rows.len()), Ok(1));
+    assert_eq!(store.alerts(9).await.map(|rows| rows.len()), Ok(1));
 }
 
 /// One store serves several callers.
