@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
 use fts_core::alert::AlertRule;
 use fts_core::market::{Event, Source, Topic};
+use fts_core::metrics::STRAY_TRANSACTIONS_TOTAL;
 use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
 use fts_core::row::{CandleRow, Table};
@@ -52,6 +53,10 @@ const LOG_RETRY: Duration = Duration::from_millis(200);
 const FAREWELL: Duration = Duration::from_secs(6);
 /// How often the log is asked how much of it is not folded yet.
 const BACKLOG_EVERY: Duration = Duration::from_secs(2);
+/// What is to be said of transactions under another key than their stock.
+const STRAYS: &str = "some come under another key than their stock: abrupt changes of its price are \
+                      found among those of one partition only; let their writer set the key to the \
+                      stock";
 
 /// The job.
 #[expect(missing_debug_implementations, reason = "a port has nothing to show")]
@@ -271,6 +276,7 @@ impl Aggregator {
                 }
             });
         }
+        self.tell_strays(run, claim);
         // Also for one that follows: what it takes over with is everything.
         let mut news: Vec<_> = run.aggregate.take_news().collect();
         match claim {
@@ -301,6 +307,23 @@ impl Aggregator {
         let holes = states.flat_map(|state| state.coverage.holes());
         let missing: i64 = holes.map(|(first, last)| last - first + 1).sum();
         run.meters.missing.set(f64::from(u32::try_from(missing).unwrap_or(u32::MAX)));
+    }
+
+    /// Says that there are transactions whose alerts nobody can vouch for.
+    fn tell_strays(&self, run: &mut Run, claim: Claim) {
+        let more = run.aggregate.strays() - run.strays;
+        run.strays += more;
+        if more == 0 || claim == Claim::Follows {
+            return;
+        }
+        metrics::counter!(STRAY_TRANSACTIONS_TOTAL).increment(more);
+        let part = Topic::Transactions.name();
+        self.view.update(|picture| {
+            if !picture.warnings.contains_key(part) {
+                tracing::warn!(topic = part, "{STRAYS}");
+                picture.warnings.insert(part.to_owned(), STRAYS.to_owned());
+            }
+        });
     }
 
     /// Sends what changed to the writer, if it is time and there is room.

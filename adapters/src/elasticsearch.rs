@@ -40,6 +40,8 @@ use read::{Order, Search};
 
 /// The store's name, for operators and metrics.
 const NAME: &str = "elasticsearch";
+/// Bodies that wait for their turn while as many as may be are under way.
+const AHEAD: usize = 2;
 
 /// Keeps rows in an Elasticsearch or OpenSearch cluster.
 pub struct ElasticsearchStore {
@@ -47,6 +49,8 @@ pub struct ElasticsearchStore {
     connector: Connector,
     /// One a request that writes.
     permits: Semaphore,
+    /// One a body: those under way, and a few that are made meanwhile.
+    room: Semaphore,
     fresh: Fresh,
 }
 
@@ -61,6 +65,9 @@ impl ElasticsearchStore {
         Ok(Self {
             connector: Connector::new(config.clone()),
             permits: Semaphore::new(config.concurrency.min(Semaphore::MAX_PERMITS)),
+            room: Semaphore::new(
+                config.concurrency.saturating_add(AHEAD).min(Semaphore::MAX_PERMITS),
+            ),
             fresh: Fresh::default(),
             config,
         })

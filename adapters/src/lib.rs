@@ -28,3 +28,4 @@ pub mod scylla;
 mod secret;
 pub mod spill;
 pub mod sqlite;
+mod values;

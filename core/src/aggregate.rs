@@ -44,6 +44,7 @@ pub struct Aggregate {
     rows: Rows,
     /// Stocks have no trade ids and no streams: they are no symbols of the exchange.
     stocks: BTreeMap<Symbol, Stock>,
+    strays: u64,
 }
 
 /// The state of one symbol.
@@ -141,6 +142,7 @@ impl Aggregate {
             news: Marks::default(),
             rows: Rows::default(),
             stocks: BTreeMap::new(),
+            strays: 0,
         }
     }
 
@@ -231,6 +233,7 @@ impl Aggregate {
     }
 
     fn absorb_transaction(&mut self, topic: Topic, stored: &Stored, transaction: Transaction) {
+        self.strays += u64::from(stored.record.key != transaction.stock);
         let stock = self.stocks.entry(transaction.stock.clone()).or_default();
         stock.absorb_price(&self.rule, transaction.time, transaction.unit_price);
         // Its place in the log is the same for whoever reads it, as often as it is read.
@@ -286,6 +289,13 @@ impl Aggregate {
     /// The stocks, by name.
     pub fn stocks(&self) -> impl ExactSizeIterator<Item = &Symbol> {
         self.stocks.keys()
+    }
+
+    /// Transactions that this copy absorbed and whose record has another key than their stock.
+    /// Others of the stock may lie in other partitions: an abrupt change of its price is judged
+    /// among those of one partition.
+    pub const fn strays(&self) -> u64 {
+        self.strays
     }
 
     /// The symbols, in the order of first sight.

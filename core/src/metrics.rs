@@ -55,6 +55,8 @@ pub const STORE_COMMIT_SECONDS: &str = "fts_store_commit_seconds";
 /// Length of SQLite's write-ahead log.
 pub const SQLITE_WAL_BYTES: &str = "fts_sqlite_wal_bytes";
 
+/// Transactions whose record has another key than their stock.
+pub const STRAY_TRANSACTIONS_TOTAL: &str = "fts_stray_transactions_total";
 /// Records folded, by `store`: each store's aggregators fold for themselves.
 pub const FOLD_RECORDS: &str = "fts_fold_records_total";
 /// Records of the log that are not folded yet, by `store` and `partition`.
@@ -207,6 +209,11 @@ pub const ALL: &[Metric] = &[
         LOG_SPILL_REFUSALS_TOTAL,
         Unit::Count,
         "appends refused because as much waits for the log as may",
+    ),
+    counter(
+        STRAY_TRANSACTIONS_TOTAL,
+        Unit::Count,
+        "transactions whose record has another key than their stock: abrupt price changes among them may go unnoticed",
     ),
     counter(FOLD_RECORDS, Unit::Count, "records folded, by `store`"),
     gauge(

@@ -38,6 +38,8 @@ pub(super) struct Run {
     pub(super) connected: BTreeMap<Symbol, u64>,
     /// The symbols that were wanted when it last spoke.
     pub(super) wanted: Arc<BTreeSet<Symbol>>,
+    /// How many stray transactions it has told of.
+    pub(super) strays: u64,
     pub(super) in_flight: VecDeque<InFlight>,
     /// When the records absorbed since the last batch were received.
     pub(super) received: Vec<UnixNanos>,
@@ -76,6 +78,7 @@ impl Run {
             is_behind: true,
             connected: BTreeMap::new(),
             wanted: Arc::default(),
+            strays: 0,
             in_flight: VecDeque::new(),
             received: Vec::new(),
             looked_at: now,

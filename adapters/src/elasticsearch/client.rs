@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::config::{ElasticsearchConfig, Source};
+use super::config::ElasticsearchConfig;
 use super::errors::{self, Fault, Verdict};
 use super::migrate;
 
@@ -84,7 +84,7 @@ impl Client {
             let chain = Certificate::from_pem(&pem).map_err(|error| unusable(&error))?;
             builder = builder.cert_validation(CertificateValidation::Full(chain));
         }
-        if let Some(key) = secret(&config.key_source())? {
+        if let Some(key) = config.key_source().read().map_err(errors::refused)? {
             let is_key = !key.is_empty() && key.bytes().all(|it| it.is_ascii_graphic());
             if !is_key {
                 return Err(errors::refused(
@@ -94,7 +94,8 @@ impl Client {
             }
             builder = builder.auth(Credentials::EncodedApiKey(key));
         } else if let Some(user) = &config.username {
-            let password = secret(&config.password_source())?.unwrap_or_default();
+            let password =
+                config.password_source().read().map_err(errors::refused)?.unwrap_or_default();
             builder = builder.auth(Credentials::Basic(user.clone(), password));
         }
         let transport = builder.build().map_err(|error| {
@@ -176,24 +177,6 @@ impl Client {
 }
 
 /// The secret, from where it stands.
-fn secret(source: &Source<'_>) -> Result<Option<String>, StoreError> {
-    let key = source.key;
-    if let Some(given) = source.given {
-        return Ok(Some(given.expose().to_owned()));
-    }
-    if let Some(path) = source.file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            errors::refused(format!("cannot read `{key}_file` {}: {error}", path.display()))
-        })?;
-        return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
-    }
-    let Some(name) = source.variable else { return Ok(None) };
-    let text = std::env::var(name);
-    text.map(Some).map_err(|_| {
-        errors::refused(format!("the environment has no `{name}`: set it, or name `{key}_file`"))
-    })
-}
-
 /// Makes clients, one at a time.
 pub(super) struct Connector {
     config: ElasticsearchConfig,

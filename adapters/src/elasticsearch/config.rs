@@ -7,6 +7,7 @@ use fts_core::row::Table;
 use serde::{Deserialize, Serialize};
 
 pub use crate::secret::Secret;
+use crate::secret::Source;
 
 /// An Elasticsearch or OpenSearch cluster and how to use it. As TOML, all keys but `nodes` may be
 /// left out.
@@ -85,24 +86,6 @@ impl Default for ElasticsearchConfig {
             bulk_bytes: 5 * 1_024 * 1_024,
             tables: BTreeSet::from(Table::ALL),
         }
-    }
-}
-
-/// A secret and where it may stand.
-pub(super) struct Source<'c> {
-    pub(super) given: Option<&'c Secret>,
-    pub(super) file: Option<&'c PathBuf>,
-    pub(super) variable: Option<&'c str>,
-    /// What its keys begin with.
-    pub(super) key: &'static str,
-}
-
-impl Source<'_> {
-    fn count(&self) -> usize {
-        [self.given.is_some(), self.file.is_some(), self.variable.is_some()]
-            .iter()
-            .filter(|it| **it)
-            .count()
     }
 }
 
@@ -197,9 +180,8 @@ impl ElasticsearchConfig {
             return Some("`shards` is 0: an index has at least 1".to_owned());
         }
         for source in [self.password_source(), self.key_source()] {
-            if source.count() > 1 {
-                let key = source.key;
-                return Some(format!("name one of `{key}`, `{key}_file` and `{key}_env`"));
+            if let Some(fault) = source.fault() {
+                return Some(fault);
             }
         }
         let (password, key) = (self.password_source().count(), self.key_source().count());

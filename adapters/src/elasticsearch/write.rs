@@ -13,12 +13,12 @@ use fts_core::row::{Rows, Table};
 use futures_util::future;
 use serde::Deserialize;
 
-use super::ElasticsearchStore;
 use super::client::Client;
 use super::document::{Document, OUT_OF_RANGE, quoted};
 use super::errors::{self, Fault, Verdict};
 use super::index::Index;
 use super::rows::{Stored, each};
+use super::{AHEAD, ElasticsearchStore};
 
 /// How often documents are sent that the cluster is too busy for. The waits between add up to some
 /// four seconds; the caller tries again after that.
@@ -236,7 +236,8 @@ impl ElasticsearchStore {
             id: String::new(),
             rejected: Rejected::default(),
         });
-        let workers = (0..self.config.concurrency).map(|_| self.work(client, &bodies));
+        let workers = self.config.concurrency.saturating_add(AHEAD);
+        let workers = (0..workers).map(|_| self.work(client, &bodies));
         let outcomes = future::try_join_all(workers).await?;
         let mut rejected = bodies.into_inner().unwrap_or_else(PoisonError::into_inner).rejected;
         for more in outcomes {
@@ -245,8 +246,8 @@ impl ElasticsearchStore {
         rejected.error().map_or(Ok(()), Err)
     }
 
-    /// Sends bodies as long as there are any. A body is made once it may be sent: that bounds how
-    /// many there are.
+    /// Sends bodies as long as there are any. A body is made once there is room for it: that bounds
+    /// how many there are, and has the next one ready when the server has answered.
     async fn work(
         &self,
         client: &Client,
@@ -254,7 +255,7 @@ impl ElasticsearchStore {
     ) -> Result<Rejected, StoreError> {
         let mut rejected = Rejected::default();
         loop {
-            let _permit = self.permits.acquire().await;
+            let _room = self.room.acquire().await;
             let body = bodies.lock().unwrap_or_else(PoisonError::into_inner).next();
             if body.is_empty() {
                 return Ok(rejected);
@@ -316,7 +317,9 @@ impl ElasticsearchStore {
         let query =
             [("filter_path", "items.*.status,items.*.error"), ("timeout", timeout.as_str())];
         let bytes = Bytes::copy_from_slice(&body.bytes);
+        let permit = self.permits.acquire().await;
         let answer = client.send(Method::Post, "/_bulk", &query, Some((NDJSON, bytes))).await?;
+        drop(permit);
         match answer.verdict() {
             None => {}
             Some(Verdict::Busy(reason)) => return Ok(Sent::Busy(reason)),

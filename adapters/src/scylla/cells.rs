@@ -8,6 +8,7 @@ use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 
 use crate::digits::Digits;
+use crate::values::Values;
 
 /// Fraction digits of a [`Decimal`] and of a [`Notional`].
 const DECIMAL_SCALE: i32 = 8;
@@ -173,13 +174,25 @@ pub(super) struct Foreign {
 
 pub(super) type Read<T> = Result<T, Foreign>;
 
+impl Values for Columns<'_> {
+    type Error = Foreign;
+
+    fn int(&mut self) -> Read<i64> {
+        self.parsed("a 64 bit integer", |bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+    }
+
+    fn decimal(&mut self) -> Read<Decimal> {
+        self.parsed("a decimal", |bytes| scaled(bytes, DECIMAL_SCALE)).map(Decimal)
+    }
+
+    fn notional(&mut self) -> Read<Notional> {
+        self.parsed("a decimal", |bytes| scaled(bytes, NOTIONAL_SCALE)).map(Notional)
+    }
+}
+
 impl<'f> Columns<'f> {
     pub(super) const fn of(row: ColumnIterator<'f, 'f>) -> Self {
         Self(row)
-    }
-
-    pub(super) fn int(&mut self) -> Read<i64> {
-        self.parsed("a 64 bit integer", |bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
     }
 
     pub(super) fn maybe_int(&mut self) -> Read<Option<i64>> {
@@ -204,23 +217,6 @@ impl<'f> Columns<'f> {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Read<T> {
         self.parsed(what, |bytes| parse(str::from_utf8(bytes).ok()?))
-    }
-
-    pub(super) fn decimal(&mut self) -> Read<Decimal> {
-        self.parsed("a decimal", |bytes| scaled(bytes, DECIMAL_SCALE)).map(Decimal)
-    }
-
-    pub(super) fn notional(&mut self) -> Read<Notional> {
-        self.parsed("a decimal", |bytes| scaled(bytes, NOTIONAL_SCALE)).map(Notional)
-    }
-
-    pub(super) fn extent(&mut self) -> Read<Extent> {
-        Ok(Extent {
-            open: self.decimal()?,
-            high: self.decimal()?,
-            low: self.decimal()?,
-            close: self.decimal()?,
-        })
     }
 
     fn parsed<T>(

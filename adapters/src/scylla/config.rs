@@ -7,6 +7,7 @@ use fts_core::row::Table;
 use serde::{Deserialize, Serialize};
 
 pub use crate::secret::Secret;
+use crate::secret::Source;
 
 /// A ScyllaDB or Cassandra cluster and how to use it. As TOML, all keys but `nodes` may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -127,6 +128,16 @@ impl ScyllaConfig {
         }
     }
 
+    /// Where the password stands; nowhere for a cluster that asks nobody.
+    pub(super) fn password_source(&self) -> Source<'_> {
+        Source {
+            given: self.password.as_ref(),
+            file: self.password_file.as_ref(),
+            variable: self.password_env.as_deref(),
+            key: "password",
+        }
+    }
+
     fn fault(&self) -> Option<String> {
         let word = |text: &str| {
             let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -156,13 +167,11 @@ impl ScyllaConfig {
                 "`replication_factor` 0 keeps nothing: use 3, or 1 for a trial".to_owned(),
             );
         }
-        let passwords =
-            [self.password.is_some(), self.password_file.is_some(), self.password_env.is_some()];
-        let passwords = passwords.iter().filter(|it| **it).count();
-        if passwords > 1 {
-            return Some("name one of `password`, `password_file` and `password_env`".to_owned());
+        let password = self.password_source();
+        if let Some(fault) = password.fault() {
+            return Some(fault);
         }
-        if self.username.is_some() != (passwords == 1) {
+        if self.username.is_some() != (password.count() == 1) {
             return Some(
                 "`username` and a password (`password_file`, `password_env` or `password`) belong \
                  together"

@@ -18,6 +18,7 @@ use super::read::{bucket_page, select};
 use super::rows::partition_key;
 use super::session::Live;
 use super::{ScyllaStore, lock};
+use crate::values::Values as _;
 
 /// The share of the time to keep that must have passed before a table is swept again: each sweep
 /// leaves a deletion in the partition that is cut.

@@ -6,7 +6,7 @@ use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Source, Symbol, Ticker, Trade};
 use fts_core::port::store::{End, Span};
 use fts_core::row::{
-    AlertRow, BookSecond, Candle, CandleRow, DailyRow, GapRow, Table, TradeRow, TransactionRow,
+    AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Table, TradeRow, TransactionRow,
 };
 use fts_core::stock::{Daily, Transaction};
 use scylla::deserialize::row::ColumnIterator;
@@ -19,6 +19,7 @@ use super::errors::{self, Failure};
 use super::rows::partition_key;
 use super::session::Live;
 use super::statements::direction;
+use crate::values::{self, Values as _};
 
 /// Partitions that are looked up together.
 const BUCKETS: usize = 256;
@@ -311,80 +312,25 @@ fn trade(symbol: &Symbol, row: &mut Columns<'_>) -> Read<TradeRow> {
 }
 
 fn candle(symbol: &Symbol, interval: Interval, row: &mut Columns<'_>) -> Read<CandleRow> {
-    let open_time = row.int()?;
-    let _close_time = row.int()?;
-    let candle = Candle {
-        open_time,
-        open: row.decimal()?,
-        high: row.decimal()?,
-        low: row.decimal()?,
-        close: row.decimal()?,
-        volume: row.decimal()?,
-        quote_volume: row.notional()?,
-        trade_count: row.int()?,
-        taker_buy_volume: row.decimal()?,
-        taker_buy_quote_volume: row.notional()?,
-        first_trade_id: row.int()?,
-        last_trade_id: row.int()?,
-    };
+    let candle = values::candle(row)?;
     Ok(CandleRow { symbol: symbol.clone(), interval, candle, complete: row.flag()? })
 }
 
 fn book_second(row: &mut Columns<'_>) -> Read<BookSecond> {
-    let open_time = row.int()?;
-    let _close_time = row.int()?;
-    let (bid, ask, spread_sum) = (row.extent()?, row.extent()?, row.decimal()?);
-    let _mean_spread = row.decimal()?;
-    Ok(BookSecond {
-        open_time,
-        bid,
-        ask,
-        spread_sum,
-        update_count: row.int()?,
-        first_update_id: row.int()?,
-        last_update_id: row.int()?,
-    })
+    values::book_second(row)
 }
 
 fn book_ticker(row: &mut Columns<'_>) -> Read<BookTicker> {
     let _received_at = row.int()?;
     let update_id = row.int()?;
     let (_id, _stream) = (row.text()?, row.text()?);
-    Ok(BookTicker {
-        update_id,
-        bid_price: row.decimal()?,
-        bid_quantity: row.decimal()?,
-        ask_price: row.decimal()?,
-        ask_quantity: row.decimal()?,
-    })
+    values::book(update_id, row)
 }
 
 fn ticker(row: &mut Columns<'_>) -> Read<Ticker> {
     let event_time = row.int()?;
     let (_id, _stream, _event_type) = (row.text()?, row.text()?, row.text()?);
-    Ok(Ticker {
-        event_time,
-        price_change: row.decimal()?,
-        price_change_percent: row.decimal()?,
-        weighted_avg_price: row.decimal()?,
-        first_trade_price: row.decimal()?,
-        last_price: row.decimal()?,
-        last_quantity: row.decimal()?,
-        best_bid_price: row.decimal()?,
-        best_bid_quantity: row.decimal()?,
-        best_ask_price: row.decimal()?,
-        best_ask_quantity: row.decimal()?,
-        open_price: row.decimal()?,
-        high_price: row.decimal()?,
-        low_price: row.decimal()?,
-        base_volume: row.decimal()?,
-        quote_volume: row.decimal()?,
-        open_time: row.int()?,
-        close_time: row.int()?,
-        first_trade_id: row.int()?,
-        last_trade_id: row.int()?,
-        trade_count: row.int()?,
-    })
+    values::ticker(event_time, row)
 }
 
 fn gap(row: &mut Columns<'_>) -> Read<GapRow> {

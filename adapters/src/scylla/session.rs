@@ -1,6 +1,5 @@
 //! The connection: made when it is first needed, made again when the tables are not what they were.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +109,8 @@ async fn open(config: &ScyllaConfig) -> Result<Live, StoreError> {
         .keyspaces_to_fetch([config.keyspace.as_str()])
         .fetch_full_schema_metadata(false);
     if let Some(username) = &config.username {
-        builder = builder.user(username, password(config)?);
+        let password = config.password_source().read().map_err(errors::refused)?;
+        builder = builder.user(username, password.unwrap_or_default());
     }
     if config.tls {
         builder = builder.tls_context(Some(Arc::new(tls(config)?)));
@@ -138,22 +138,6 @@ pub(super) const fn level(consistency: Consistency) -> Level {
         Consistency::EachQuorum => Level::EachQuorum,
         Consistency::All => Level::All,
     }
-}
-
-fn password(config: &ScyllaConfig) -> Result<String, StoreError> {
-    if let Some(password) = &config.password {
-        return Ok(password.expose().to_owned());
-    }
-    if let Some(path) = &config.password_file {
-        let text = fs::read_to_string(path).map_err(|error| {
-            errors::refused(format!("cannot read `password_file` {}: {error}", path.display()))
-        })?;
-        return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
-    }
-    let name = config.password_env.as_deref().unwrap_or_default();
-    std::env::var(name).map_err(|_| {
-        errors::refused(format!("the environment has no `{name}`, which `password_env` names"))
-    })
 }
 
 fn tls(config: &ScyllaConfig) -> Result<ClientConfig, StoreError> {

@@ -5,8 +5,7 @@ use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Source, Symbol, Ticker, Trade};
 use fts_core::port::store::{End, Span};
 use fts_core::row::{
-    AlertRow, BookSecond, Candle, CandleRow, DailyRow, Extent, GapRow, Table, TradeRow,
-    TransactionRow,
+    AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Table, TradeRow, TransactionRow,
 };
 use fts_core::stock::{Daily, Transaction};
 use rusqlite::types::Type;
@@ -15,6 +14,7 @@ use rusqlite::{Connection, Error, OptionalExtension, Params, Result, Row, params
 use super::schema::layout;
 use super::upsert::direction;
 use crate::digits;
+use crate::values::{self, Values};
 
 /// How near the search for a trade's time must come, milliseconds.
 const NEAR_MS: i64 = 1_000;
@@ -284,14 +284,26 @@ struct Columns<'a, 's> {
     index: usize,
 }
 
-impl<'a, 's> Columns<'a, 's> {
-    const fn of(row: &'a Row<'s>) -> Self {
-        Self { row, index: 0 }
-    }
+impl Values for Columns<'_, '_> {
+    type Error = Error;
 
     fn int(&mut self) -> Result<i64> {
         self.index += 1;
         self.row.get(self.index - 1)
+    }
+
+    fn decimal(&mut self) -> Result<Decimal> {
+        self.parsed("a decimal", digits::decimal)
+    }
+
+    fn notional(&mut self) -> Result<Notional> {
+        self.parsed("a decimal", digits::notional)
+    }
+}
+
+impl<'a, 's> Columns<'a, 's> {
+    const fn of(row: &'a Row<'s>) -> Self {
+        Self { row, index: 0 }
     }
 
     fn maybe_int(&mut self) -> Result<Option<i64>> {
@@ -314,23 +326,6 @@ impl<'a, 's> Columns<'a, 's> {
 
     fn symbol(&mut self) -> Result<Symbol> {
         self.parsed("a symbol", |text| Symbol::new(text).ok())
-    }
-
-    fn decimal(&mut self) -> Result<Decimal> {
-        self.parsed("a decimal", digits::decimal)
-    }
-
-    fn notional(&mut self) -> Result<Notional> {
-        self.parsed("a decimal", digits::notional)
-    }
-
-    fn extent(&mut self) -> Result<Extent> {
-        Ok(Extent {
-            open: self.decimal()?,
-            high: self.decimal()?,
-            low: self.decimal()?,
-            close: self.decimal()?,
-        })
     }
 
     /// What only another program can have written there is an error that names the column.
@@ -363,80 +358,25 @@ fn trade(row: &mut Columns<'_, '_>) -> Result<TradeRow> {
 fn candle(row: &mut Columns<'_, '_>) -> Result<CandleRow> {
     let symbol = row.symbol()?;
     let interval = row.parsed("an interval", |text| text.parse().ok())?;
-    let open_time = row.int()?;
-    let _close_time = row.int()?;
-    let candle = Candle {
-        open_time,
-        open: row.decimal()?,
-        high: row.decimal()?,
-        low: row.decimal()?,
-        close: row.decimal()?,
-        volume: row.decimal()?,
-        quote_volume: row.notional()?,
-        trade_count: row.int()?,
-        taker_buy_volume: row.decimal()?,
-        taker_buy_quote_volume: row.notional()?,
-        first_trade_id: row.int()?,
-        last_trade_id: row.int()?,
-    };
+    let candle = values::candle(row)?;
     Ok(CandleRow { symbol, interval, candle, complete: row.flag()? })
 }
 
 fn book_second(row: &mut Columns<'_, '_>) -> Result<BookSecond> {
     let _symbol = row.text()?;
-    let open_time = row.int()?;
-    let _close_time = row.int()?;
-    let (bid, ask, spread_sum) = (row.extent()?, row.extent()?, row.decimal()?);
-    let _mean_spread = row.decimal()?;
-    Ok(BookSecond {
-        open_time,
-        bid,
-        ask,
-        spread_sum,
-        update_count: row.int()?,
-        first_update_id: row.int()?,
-        last_update_id: row.int()?,
-    })
+    values::book_second(row)
 }
 
 fn book_ticker(row: &mut Columns<'_, '_>) -> Result<BookTicker> {
     let update_id = row.int()?;
     let _symbol = row.text()?;
-    Ok(BookTicker {
-        update_id,
-        bid_price: row.decimal()?,
-        bid_quantity: row.decimal()?,
-        ask_price: row.decimal()?,
-        ask_quantity: row.decimal()?,
-    })
+    values::book(update_id, row)
 }
 
 fn ticker(row: &mut Columns<'_, '_>) -> Result<Ticker> {
     let event_time = row.int()?;
     let _symbol = row.text()?;
-    Ok(Ticker {
-        event_time,
-        price_change: row.decimal()?,
-        price_change_percent: row.decimal()?,
-        weighted_avg_price: row.decimal()?,
-        first_trade_price: row.decimal()?,
-        last_price: row.decimal()?,
-        last_quantity: row.decimal()?,
-        best_bid_price: row.decimal()?,
-        best_bid_quantity: row.decimal()?,
-        best_ask_price: row.decimal()?,
-        best_ask_quantity: row.decimal()?,
-        open_price: row.decimal()?,
-        high_price: row.decimal()?,
-        low_price: row.decimal()?,
-        base_volume: row.decimal()?,
-        quote_volume: row.decimal()?,
-        open_time: row.int()?,
-        close_time: row.int()?,
-        first_trade_id: row.int()?,
-        last_trade_id: row.int()?,
-        trade_count: row.int()?,
-    })
+    values::ticker(event_time, row)
 }
 
 fn daily(row: &mut Columns<'_, '_>) -> Result<DailyRow> {

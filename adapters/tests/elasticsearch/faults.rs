@@ -25,11 +25,18 @@ impl Mortal for Server {
     }
 }
 
+/// A store on a server that answers each request by `answer`.
+async fn store_on(
+    answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
+) -> ElasticsearchStore {
+    ElasticsearchStore::new(scripted(answer).await).unwrap()
+}
+
 /// A server that answers each request by `answer`: status and body, from the request's first line
 /// and body.
 async fn scripted(
     answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
-) -> ElasticsearchStore {
+) -> ElasticsearchConfig {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let answer = Arc::new(answer);
@@ -65,12 +72,11 @@ async fn scripted(
             });
         }
     });
-    ElasticsearchStore::new(ElasticsearchConfig {
+    ElasticsearchConfig {
         username: Some("fts".to_owned()),
         password: Some(Secret::new("hunter2".to_owned())),
         ..ElasticsearchConfig::new(vec![address])
-    })
-    .unwrap()
+    }
 }
 
 /// A server of which nothing but `_bulk` matters.
@@ -121,7 +127,7 @@ async fn of_two_nodes_the_one_that_answers_is_used() {
 
 #[tokio::test]
 async fn a_wrong_password_is_refused_and_not_shown() {
-    let store = scripted(|_, _| {
+    let store = store_on(|_, _| {
         let error = r#"{"error":{"type":"security_exception","reason":"unable to authenticate user [fts]"}}"#;
         (401, error.to_owned())
     })
@@ -136,7 +142,7 @@ async fn a_wrong_password_is_refused_and_not_shown() {
 async fn what_the_cluster_was_too_busy_for_is_sent_again_and_nothing_else() {
     let sent = Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = Arc::clone(&sent);
-    let store = scripted(move |line, body| {
+    let store = store_on(move |line, body| {
         if let Some(other) = bulk_only(line) {
             return other;
         }
@@ -176,11 +182,42 @@ async fn what_the_cluster_was_too_busy_for_is_sent_again_and_nothing_else() {
     assert_eq!(counted.rows(), rows.map(|(name, count)| (name.to_owned(), count)));
 }
 
+/// Each answer takes its time, so that others could come meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_that_write_are_under_way_than_may_be() {
+    let busy = Arc::new(std::sync::Mutex::new((0, 0)));
+    let seen = Arc::clone(&busy);
+    let mut config = scripted(move |line, body| {
+        if let Some(other) = bulk_only(line) {
+            return other;
+        }
+        let change = |by: i32| {
+            let mut busy = seen.lock().unwrap();
+            busy.0 += by;
+            busy.1 = busy.1.max(busy.0);
+        };
+        change(1);
+        tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(20)));
+        change(-1);
+        let rows = body.lines().filter(|it| it.starts_with("{\"index\"")).count();
+        let items = vec![r#"{"index":{"status":201}}"#; rows];
+        (200, format!("{{\"items\":[{}]}}", items.join(",")))
+    })
+    .await;
+    (config.concurrency, config.bulk_bytes) = (2, 1_024);
+    let store = ElasticsearchStore::new(config).unwrap();
+    let (one, other) = tokio::join!(async { store.put(&[batch(0), batch(1)]).await }, async {
+        store.put(&[batch(2), batch(3)]).await
+    },);
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    assert_eq!(busy.lock().unwrap().1, 2);
+}
+
 #[tokio::test]
 async fn a_cluster_that_stays_too_busy_is_unavailable_after_a_bounded_time() {
     let count = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&count);
-    let store = scripted(move |line, _| {
+    let store = store_on(move |line, _| {
         bulk_only(line).unwrap_or_else(|| {
             counted.fetch_add(1, Ordering::Relaxed);
             (429, r#"{"error":{"type":"es_rejected_execution_exception"}}"#.to_owned())
@@ -197,7 +234,7 @@ async fn a_cluster_that_stays_too_busy_is_unavailable_after_a_bounded_time() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_for_the_server_is_halved_down_to_the_row() {
-    let store = scripted(|line, body| {
+    let store = store_on(|line, body| {
         if let Some(other) = bulk_only(line) {
             return other;
         }

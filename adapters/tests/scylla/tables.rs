@@ -82,6 +82,37 @@ async fn a_row_is_written_with_its_own_time_plus_its_version_and_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_only_grows_is_compacted_by_time_and_no_partition_grows_for_ever() {
+    let Some(keyspace) = keyspace().await else { return };
+    ScyllaStore::new(keyspace.config()).unwrap().connect().await.unwrap();
+    let own = format!("keyspace_name = '{}'", keyspace.name);
+    let cql = format!(
+        "SELECT table_name, compaction['class'] \
+         FROM system_schema.tables WHERE {own}"
+    );
+    let found: Vec<(String, String)> = ask(&keyspace, &cql).await;
+    let by_time: Vec<&str> = found
+        .iter()
+        .filter(|(_, class)| class.ends_with("TimeWindowCompactionStrategy"))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    // Daily prices are few, and the other tables are the store's own.
+    let mut expected = Table::ALL.map(Table::name).to_vec();
+    expected.retain(|name| !name.starts_with("finanzas_batch"));
+    expected.sort_unstable();
+    assert_eq!(by_time, expected);
+    let cql = format!(
+        "SELECT table_name, column_name FROM system_schema.columns \
+         WHERE {own} AND kind = 'partition_key' ALLOW FILTERING"
+    );
+    let keys: Vec<(String, String)> = ask(&keyspace, &cql).await;
+    for table in Table::ALL.map(Table::name) {
+        assert!(keys.contains(&(table.to_owned(), "bucket".to_owned())), "{table}: {keys:?}");
+    }
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_symbol_over_time_and_its_latest_are_found_by_key_and_exact() {
     let Some(keyspace) = keyspace().await else { return };
     let store = ScyllaStore::new(keyspace.config()).unwrap();

@@ -370,3 +370,36 @@ fn a_gap_is_a_row_and_what_comes_after_all_shrinks_it() {
     assert_eq!((rows.gaps.len(), rows.gaps[0].missing, rows.gaps[0].version()), (1, 2, 1));
     assert_eq!((rows.trades.len(), rows.candles.len()), (1, 0), "stored, but in no candle");
 }
+
+/// Which partition a record lies in follows from its key.
+#[test]
+fn a_transaction_under_another_key_than_its_stock_is_a_row_and_counts_as_a_stray() {
+    let mut aggregate = Aggregate::new(0, RULE);
+    for (offset, key) in (0..).zip(["TSLA", "UNKNOWN", "TSLA"]) {
+        let price = Decimal::from_units(200);
+        let transaction = Transaction {
+            id: None,
+            time: 1_723_161_255_000,
+            timestamp: "2024-08-08 23:54:15".to_owned(),
+            stock: Symbol::new("TSLA").unwrap(),
+            kind: "COMPRA".to_owned(),
+            quantity: 1,
+            unit_price: price,
+            total: price,
+            state: "EXITOSO".to_owned(),
+            error: None,
+            extra: "{}".to_owned(),
+        };
+        let record = Record {
+            key: Symbol::new(key).unwrap(),
+            value: Bytes::new(),
+            received_at: UnixNanos(0),
+            source: Source::Stream,
+            feed: 0,
+        };
+        let event = Ok(Event::Transaction(Box::new(transaction)));
+        aggregate.absorb(Topic::Transactions, &Stored { offset, record }, event);
+    }
+    assert_eq!(aggregate.strays(), 1);
+    assert_eq!(aggregate.take_rows(Scope::All).transactions.len(), 3);
+}

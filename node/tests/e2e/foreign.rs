@@ -91,6 +91,12 @@ fn events_of_the_replaced_system_come_through_kafka_from_a_client_that_is_not_ou
             (rows.len() >= count && same(table, &plain(&rows), &plain(&there))).then_some(())
         });
     }
+    // Of one key only it can be said that it is the stock.
+    until("the warning of the other keys", PATIENCE, || {
+        let ready = http::get(&command.http, "/readyz").filter(|it| it.status == 200)?;
+        let said = String::from_utf8_lossy(&ready.body).into_owned();
+        said.contains("under another key than their stock").then_some(())
+    });
     node.terminate();
 
     every_event_is_a_row(&sqlite);
