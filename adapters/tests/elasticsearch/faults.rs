@@ -210,7 +210,8 @@ async fn no_more_requests_that_write_are_under_way_than_may_be() {
         store.put(&[batch(2), batch(3)]).await
     },);
     assert_eq!((one, other), (Ok(()), Ok(())));
-    assert_eq!(busy.lock().unwrap().1, 2);
+    let most = busy.lock().unwrap().1;
+    assert!((1..=2).contains(&most), "{most} at once");
 }
 
 #[tokio::test]
