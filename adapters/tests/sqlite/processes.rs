@@ -107,7 +107,7 @@ async fn writing_process() {
 fn where_the_disk_ends_nothing_is_half_there_and_all_is_once_there_is_room() {
     let Ok(true) = Command::new("prlimit").arg("--version").output().map(|it| it.status.success())
     else {
-        println!("SKIPPED: there is no `prlimit` to set a limit with");
+        eprintln!("SKIPPED: there is no `prlimit` to set a limit with");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
