@@ -53,7 +53,7 @@ pub(crate) struct ChaosArguments {
     /// Seed of what happens when.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How often harm is done, in each scene.
+    /// How often harm is done in each scene: each time a kill of one node or of two, and something else.
     #[arg(long, default_value_t = 10)]
     rounds: u64,
     /// Symbols of the simulated market.
@@ -62,9 +62,21 @@ pub(crate) struct ChaosArguments {
     /// Its messages a second.
     #[arg(long, default_value_t = 5_000)]
     rate: u64,
-    /// How long a stopped node stands still, or a cut lasts, seconds.
+    /// How long a stopped node stands still, or a cut lasts, seconds; Kafka is away for twice as long.
     #[arg(long, default_value_t = 30)]
     stop_seconds: u64,
+    /// Kafka's brokers.
+    #[arg(long, default_value_t = 3)]
+    brokers: u64,
+    /// The recorded market is played so many times as fast as it was.
+    #[arg(long, default_value_t = 2)]
+    speed: u64,
+    /// Only the scenes with this in their names, such as without_kafka or cut_off.
+    #[arg(default_value = "")]
+    scenes: String,
+    /// With the development profile's binaries: the release build takes minutes.
+    #[arg(long)]
+    dev: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -128,12 +140,19 @@ pub(crate) fn kill(arguments: &KillArguments) -> Result<bool> {
     run(&Arguments { parts: vec![Part::Kill], seed, kills })
 }
 
-/// The whole matrix of harm, with and without Kafka (three brokers), once for this seed.
+/// The whole matrix of harm, with and without Kafka, once for this seed.
 pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
-    build_release()?;
-    let servers = stack::ensure(&["kafka3"])?;
-    let mut command = e2e(&["chaos::"]);
+    if !arguments.dev {
+        build_release()?;
+    }
+    // A pattern for the brokers that the scenes start, kill and stop.
+    let servers = stack::ensure(&["kafka"])?;
+    let mut command =
+        e2e(&[if arguments.scenes.is_empty() { "chaos::" } else { &arguments.scenes }]);
     command.args(["--test-threads", "1"]);
+    if arguments.dev {
+        command.env_remove("FTS_NODE_BIN").env_remove("FTS_EXCHANGE_BIN");
+    }
     command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
     for (name, value) in [
         ("SEED", arguments.seed),
@@ -141,6 +160,8 @@ pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
         ("SYMBOLS", arguments.symbols),
         ("RATE", arguments.rate),
         ("STOP_S", arguments.stop_seconds),
+        ("BROKERS", arguments.brokers),
+        ("SPEED", arguments.speed),
     ] {
         command.env(format!("FTS_CHAOS_{name}"), value.to_string());
     }

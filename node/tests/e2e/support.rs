@@ -1,5 +1,6 @@
 //! What the end-to-end tests stand on.
 
+pub(crate) mod broker;
 pub(crate) mod check;
 pub(crate) mod dump;
 pub(crate) mod http;

@@ -96,7 +96,7 @@ fn candle(store: &Store, symbol: &str, interval: &str, open_time: i64) -> Row {
 }
 
 /// The project's own aggregation of the tape, in every column that it has.
-fn the_derived_bars_agree(store: &Store, fixtures: &Path) {
+pub(crate) fn the_derived_bars_agree(store: &Store, fixtures: &Path) {
     let mut complete = 0;
     for (symbol, interval) in BARS {
         let bars = csv(&fixtures.join(format!("derived_from_tape_{symbol}-{interval}.csv")));

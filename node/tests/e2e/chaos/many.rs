@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::scene::{Market, Plan, Scene};
+use super::setting;
 use super::truth::post;
-use super::{Plan, Scene, setting};
 use crate::support::http;
 use crate::support::until;
 
@@ -18,7 +19,8 @@ const LONG: Duration = Duration::from_secs(900);
 pub(super) fn measure() {
     let begun = Instant::now();
     let arguments = vec!["--limits".to_owned()];
-    let plan = Plan { symbols: SYMBOLS, rate: RATE, arguments, network: None };
+    let market = Market::Seeded { symbols: SYMBOLS, rate: RATE };
+    let plan = Plan { market, arguments, network: None };
     let mut scene = Scene::without_kafka(plan);
     let store = scene.database(0);
     until("both feeds of all symbols on three nodes", LONG, || {

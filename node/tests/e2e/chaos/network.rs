@@ -10,6 +10,9 @@ use crate::support::process::program;
 /// Nobody has this address: what is sent to it is lost without a word.
 const NOWHERE: &str = "02:00:00:00:00:01";
 
+/// How many networks there may be at a time: in a range that is set aside for tests (RFC 2544).
+const NETWORKS: u32 = 250;
+
 /// Hosts at a bridge, each in a namespace of its own. Removed when dropped.
 pub(super) struct Network {
     number: u32,
@@ -26,23 +29,34 @@ pub(super) enum End {
     Host(usize),
 }
 
+/// Between whom nothing passes.
+pub(super) type Cuts = Vec<(End, End)>;
+
 impl Network {
     /// So many hosts; `None`, and a loud line, where this process may not make namespaces.
     pub(super) fn new(hosts: usize) -> Option<Self> {
-        // A range that is set aside for tests (RFC 2544).
-        let network = Self { number: std::process::id() % 250, hosts, cuts: BTreeSet::new() };
-        match network.make() {
-            Ok(()) => Some(network),
-            Err(reason) => {
-                println!("SKIPPED: no network namespaces here (run as root): {reason}");
-                None
+        let first = std::process::id() % NETWORKS;
+        let mut reason = String::new();
+        for number in (first..NETWORKS).chain(0..first) {
+            // Only one test can make the bridge, and only what that one made is it to remove.
+            let made = ip(&format!("link add {} type bridge", bridge(number))).and_then(|()| {
+                let network = Self { number, hosts, cuts: BTreeSet::new() };
+                network.make().map(|()| network)
+            });
+            match made {
+                Ok(network) => return Some(network),
+                Err(error) => reason = error,
+            }
+            if !reason.contains("File exists") {
+                break;
             }
         }
+        println!("SKIPPED: no network namespaces here (run as root): {reason}");
+        None
     }
 
     fn make(&self) -> Result<(), String> {
-        let bridge = self.bridge();
-        ip(&format!("link add {bridge} type bridge"))?;
+        let bridge = bridge(self.number);
         ip(&format!("addr add {}/24 dev {bridge}", self.address(End::Outside)))?;
         ip(&format!("link set {bridge} up"))?;
         for host in 0..self.hosts {
@@ -68,9 +82,15 @@ impl Network {
 
     /// A program that runs at a host.
     pub(super) fn program(&self, host: usize, path: &Path) -> Command {
-        let mut command = program("ip");
-        command.args(["netns", "exec", &self.space(host)]).arg(path);
+        let [ip, before @ ..] = self.before(host);
+        let mut command = program(ip);
+        command.args(before).arg(path);
         command
+    }
+
+    /// The words before those of a command that runs at a host.
+    pub(super) fn before(&self, host: usize) -> [String; 4] {
+        ["ip".to_owned(), "netns".to_owned(), "exec".to_owned(), self.space(host)]
     }
 
     /// From here on nothing passes between the two.
@@ -96,13 +116,9 @@ impl Network {
     /// How `ip` is told to work there, and by what device it sees the others.
     fn seen_from(&self, end: End) -> (String, String) {
         match end {
-            End::Outside => (String::new(), self.bridge()),
+            End::Outside => (String::new(), bridge(self.number)),
             End::Host(number) => (format!("-n {} ", self.space(number)), "eth0".to_owned()),
         }
-    }
-
-    fn bridge(&self) -> String {
-        format!("ftsb{}", self.number)
     }
 
     fn space(&self, host: usize) -> String {
@@ -121,8 +137,12 @@ impl Drop for Network {
             drop(ip(&format!("link del {}", self.plug(host))));
             drop(ip(&format!("netns del {}", self.space(host))));
         }
-        drop(ip(&format!("link del {}", self.bridge())));
+        drop(ip(&format!("link del {}", bridge(self.number))));
     }
+}
+
+fn bridge(number: u32) -> String {
+    format!("ftsb{number}")
 }
 
 fn ip(arguments: &str) -> Result<(), String> {

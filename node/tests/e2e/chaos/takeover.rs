@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use fts_core::market::Symbol;
 use serde_json::Value;
 
+use super::scene::{Plan, Scene};
 use super::truth::Judge;
-use super::{PATIENCE, Plan, Scene, setting};
+use super::{PATIENCE, setting};
 use crate::support::http;
 use crate::support::store::{Store, integer, text};
 use crate::support::until;

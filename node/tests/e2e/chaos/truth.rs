@@ -1,6 +1,6 @@
 //! The exchange's truth beside what is stored: in one store, or in several that together are one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -30,6 +30,8 @@ struct Extent {
     first: i64,
     last: i64,
     last_time: i64,
+    /// Rows in all stores together.
+    stored: i64,
 }
 
 type Table = BTreeMap<String, BTreeMap<String, String>>;
@@ -48,12 +50,13 @@ impl<'a> Judge<'a> {
                     "SELECT trade_id FROM trades WHERE symbol = '{symbol}' AND trade_id > {}",
                     extent.first - 1
                 );
-                let is_there = extent.last > newest && {
+                let all = extent.last - extent.first + 1;
+                let is_there = extent.last > newest && extent.stored >= all && {
                     let mut ids: Vec<i64> =
                         self.rows(&span).iter().map(|it| number(it, "trade_id")).collect();
                     ids.sort_unstable();
                     ids.dedup();
-                    i64::try_from(ids.len()).unwrap() == extent.last - extent.first + 1
+                    i64::try_from(ids.len()).unwrap() == all
                 };
                 is_there.then_some(())
             });
@@ -67,22 +70,28 @@ impl<'a> Judge<'a> {
             assert_eq!(self.rows(&format!("SELECT * FROM {table}")), Vec::<Row>::new(), "{table}");
         }
         let (mut trades, mut candles, mut alerts) = (0, 0, 0);
+        let mut found = Found::default();
         for (symbol, _) in self.symbols() {
             let extent = self.extent(&symbol).expect("trades of every symbol");
-            trades += self.trades_are_true(&extent);
+            trades += self.trades_are_true(&extent, &mut found);
             for interval in INTERVALS {
-                candles += self.candles_are_true(&extent, interval);
+                candles += self.candles_are_true(&extent, interval, &mut found);
             }
-            alerts += self.alerts_are_true(&extent);
+            alerts += self.alerts_are_true(&extent, &mut found);
         }
-        println!("chaos: {trades} trades, {candles} candles and {alerts} alerts are true");
+        let Found { missing, surplus, twice, different, examples } = found;
+        println!(
+            "chaos: {trades} trades, {candles} candles, {alerts} alerts: {missing} missing, \
+             {surplus} that never were, {twice} twice, {different} different"
+        );
+        assert_eq!(missing + surplus + twice + different, 0, "such as {examples:#?}");
         assert!(trades > 1_000 && candles > 100, "too little happened to judge");
     }
 
-    fn trades_are_true(&self, extent: &Extent) -> usize {
+    fn trades_are_true(&self, extent: &Extent, found: &mut Found) -> usize {
         let Extent { symbol, first, last, .. } = extent;
-        let stored =
-            self.table(&format!("SELECT * FROM trades WHERE symbol = '{symbol}'"), &["trade_id"]);
+        let query = format!("SELECT * FROM trades WHERE symbol = '{symbol}'");
+        let stored = self.table(&query, &["trade_id"], found);
         let mut truth = self.truth(
             "trades",
             &format!("symbol={symbol}&from_id={first}"),
@@ -90,28 +99,28 @@ impl<'a> Judge<'a> {
             &["trade_id"],
         );
         truth.retain(|_, row| row["trade_id"].parse::<i64>().unwrap() <= *last);
-        same(&format!("trades of {symbol}"), &stored, &truth);
+        found.compare(&format!("trades of {symbol}"), &stored, &truth);
         truth.len()
     }
 
-    fn candles_are_true(&self, extent: &Extent, interval: &str) -> usize {
+    fn candles_are_true(&self, extent: &Extent, interval: &str, found: &mut Found) -> usize {
         let Extent { symbol, first, last_time, .. } = extent;
         let is_over =
             |row: &BTreeMap<String, String>| row["close_time"].parse::<i64>().unwrap() < *last_time;
         let query =
             format!("SELECT * FROM candles WHERE symbol = '{symbol}' AND interval = '{interval}'");
-        let mut stored = self.table(&query, &["open_time"]);
+        let mut stored = self.table(&query, &["open_time"], found);
         let query = format!("symbol={symbol}&interval={interval}&since_id={first}");
         let mut truth = self.truth("candles", &query, "from_time", &["open_time"]);
         stored.retain(|_, row| is_over(row));
         truth.retain(|_, row| is_over(row));
-        same(&format!("{interval} candles of {symbol}"), &stored, &truth);
+        found.compare(&format!("{interval} candles of {symbol}"), &stored, &truth);
         let incomplete = truth.values().filter(|row| row["complete"] != "1").count();
         assert!(incomplete <= 1, "only the record's first candle may be incomplete: {incomplete}");
         truth.len()
     }
 
-    fn alerts_are_true(&self, extent: &Extent) -> usize {
+    fn alerts_are_true(&self, extent: &Extent, found: &mut Found) -> usize {
         let Extent { symbol, first, last_time, .. } = extent;
         let is_decided = |row: &BTreeMap<String, String>| {
             row["time"].parse::<i64>().unwrap() + UNDECIDED_MS < *last_time
@@ -119,12 +128,13 @@ impl<'a> Judge<'a> {
         let mut stored = self.table(
             &format!("SELECT * FROM alerts WHERE symbol = '{symbol}'"),
             &["time", "direction"],
+            found,
         );
         let query = format!("symbol={symbol}&threshold=1.0&window=60s&since_id={first}");
         let mut truth = self.truth("alerts", &query, "from_time", &["time", "direction"]);
         stored.retain(|_, row| is_decided(row));
         truth.retain(|_, row| is_decided(row));
-        same(&format!("alerts of {symbol}"), &stored, &truth);
+        found.compare(&format!("alerts of {symbol}"), &stored, &truth);
         truth.len()
     }
 
@@ -141,8 +151,8 @@ impl<'a> Judge<'a> {
 
     fn extent(&self, symbol: &str) -> Option<Extent> {
         let query = format!(
-            "SELECT min(trade_id) AS first, max(trade_id) AS last, max(time) AS last_time \
-             FROM trades WHERE symbol = '{symbol}' HAVING count(*) > 0"
+            "SELECT min(trade_id) AS first, max(trade_id) AS last, max(time) AS last_time, \
+             count(*) AS stored FROM trades WHERE symbol = '{symbol}' HAVING count(*) > 0"
         );
         let rows = self.rows(&query);
         let all = |name: &str| rows.iter().map(|row| number(row, name)).collect::<Vec<_>>();
@@ -151,25 +161,36 @@ impl<'a> Judge<'a> {
             first: all("first").into_iter().min()?,
             last: all("last").into_iter().max()?,
             last_time: all("last_time").into_iter().max()?,
+            stored: all("stored").into_iter().sum(),
         })
     }
 
-    /// The rows of all stores that have the table by now.
-    fn rows(&self, query: &str) -> Vec<Row> {
-        let exists = |store: &&Store| {
-            store.number("SELECT count(*) FROM sqlite_master WHERE name = 'trades'") > 0
-        };
-        self.stores.iter().filter(exists).flat_map(|store| store.rows(query)).collect()
+    /// The stores that have the tables by now.
+    fn begun(&self) -> impl Iterator<Item = &Store> {
+        self.stores.iter().filter(|it| has_tables(it))
     }
 
-    /// Rows by key; of two with one key the one with the greater version, as a store would.
-    fn table(&self, query: &str, key: &[&str]) -> Table {
+    /// The rows of all stores.
+    fn rows(&self, query: &str) -> Vec<Row> {
+        self.begun().flat_map(|store| store.rows(query)).collect()
+    }
+
+    /// Rows by key; of those with one key in several stores the one with the greater version, as one store
+    /// would have it. A store that has a key twice is found out.
+    fn table(&self, query: &str, key: &[&str], found: &mut Found) -> Table {
         let mut newest: BTreeMap<String, Row> = BTreeMap::new();
-        for row in self.rows(query) {
-            let name = key.iter().map(|it| plain(&row[*it])).collect::<Vec<_>>().join(" ");
-            let version = |row: &Row| row.get("version").map_or(0, |_| number(row, "version"));
-            if newest.get(&name).is_none_or(|known| version(known) <= version(&row)) {
-                newest.insert(name, row);
+        for store in self.begun() {
+            let mut seen = BTreeSet::new();
+            for row in store.rows(query) {
+                let name = key.iter().map(|it| plain(&row[*it])).collect::<Vec<_>>().join(" ");
+                if !seen.insert(name.clone()) {
+                    found.twice += 1;
+                    found.note(format!("{query}: {name} twice"));
+                }
+                let version = |row: &Row| row.get("version").map_or(0, |_| number(row, "version"));
+                if newest.get(&name).is_none_or(|known| version(known) <= version(&row)) {
+                    newest.insert(name, row);
+                }
             }
         }
         let columns = |row: Row| {
@@ -215,20 +236,49 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Column by column, as far as the truth has the column; says the first differences.
-#[track_caller]
-fn same(what: &str, stored: &Table, truth: &Table) {
-    let absent: Vec<_> = truth.keys().filter(|key| !stored.contains_key(*key)).take(5).collect();
-    let surplus: Vec<_> = stored.keys().filter(|key| !truth.contains_key(*key)).take(5).collect();
-    assert!(
-        absent.is_empty() && surplus.is_empty(),
-        "{what}: absent {absent:?}, surplus {surplus:?}"
-    );
-    for (key, expected) in truth {
-        let found = &stored[key];
-        for (name, value) in expected {
-            let stored = found.get(name).unwrap_or_else(|| panic!("{what}: no column {name}"));
-            assert_eq!(canonical(stored), canonical(value), "{what}: {name} of {key}");
+/// Whether a node has come as far as to make its tables.
+pub(super) fn has_tables(store: &Store) -> bool {
+    store.number("SELECT count(*) FROM sqlite_master WHERE name = 'trades'") > 0
+}
+
+/// What is not as it must be.
+#[derive(Default)]
+struct Found {
+    missing: usize,
+    surplus: usize,
+    twice: usize,
+    different: usize,
+    /// The first of them.
+    examples: Vec<String>,
+}
+
+impl Found {
+    /// Column by column, as far as the truth has the column.
+    fn compare(&mut self, what: &str, stored: &Table, truth: &Table) {
+        for key in stored.keys().filter(|key| !truth.contains_key(*key)) {
+            self.surplus += 1;
+            self.note(format!("{what}: {key} never was"));
+        }
+        for (key, expected) in truth {
+            let Some(found) = stored.get(key) else {
+                self.missing += 1;
+                self.note(format!("{what}: {key} is missing"));
+                continue;
+            };
+            let differs = |(name, value): &(&String, &String)| {
+                let stored = found.get(*name).unwrap_or_else(|| panic!("{what}: no column {name}"));
+                canonical(stored) != canonical(value)
+            };
+            if let Some((name, value)) = expected.iter().find(differs) {
+                self.different += 1;
+                self.note(format!("{what}: {name} of {key} is {}, not {value}", found[name]));
+            }
+        }
+    }
+
+    fn note(&mut self, example: String) {
+        if self.examples.len() < 20 {
+            self.examples.push(example);
         }
     }
 }

@@ -21,6 +21,11 @@ impl Store {
         Self(path)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// A number, 0 while there is no file or no table yet.
     pub(crate) fn number(&self, query: &str) -> i64 {
         open(&self.0)
