@@ -1,22 +1,28 @@
 //! The one place where configuration becomes ports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
 use fts_adapters::binance::{BinanceFeed, BinanceHistory};
 use fts_adapters::elasticsearch::ElasticsearchStore;
 use fts_adapters::journal::Journal;
-use fts_adapters::kafka::{KafkaLog, KafkaResults};
+use fts_adapters::kafka::{KafkaConfig, KafkaLog, KafkaOpenError, KafkaResults};
 use fts_adapters::scylla::ScyllaStore;
 use fts_adapters::spill::{Spill, SpillConfig};
 use fts_adapters::sqlite::{SqliteConfig, SqliteStore};
 use fts_core::port::log::Log;
 use fts_core::port::store::{Store, StoreError};
 use fts_core::time::{Clock, SystemClock};
+use tokio::time::Instant;
 
 use crate::config::{NodeConfig, StoreConfig, StoreEntry};
 use crate::flows::Decoders;
+
+/// How long a node that starts waits for Kafka before it gives up.
+const KAFKA_PATIENCE: Duration = Duration::from_secs(600);
+const KAFKA_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens everything that a node needs, under its data directory.
 pub(crate) async fn open(config: &NodeConfig) -> anyhow::Result<Ports> {
@@ -34,7 +40,7 @@ pub(crate) async fn open_log(
     make_data_dir(config)?;
     if let Some((kafka, spill_bytes)) = config.kafka()? {
         let slow_after = kafka.timeout / 4;
-        let log: Arc<dyn Log> = Arc::new(KafkaLog::open(kafka).await?);
+        let log: Arc<dyn Log> = Arc::new(open_kafka(kafka).await?);
         if spill_bytes == 0 {
             return Ok(log);
         }
@@ -49,6 +55,20 @@ pub(crate) async fn open_log(
     let (journal, recovery) = Journal::open(config.journal(Arc::clone(clock)))?;
     tracing::info!(segments = recovery.segments, torn_bytes = recovery.torn_bytes, "log opened");
     Ok(Arc::new(journal))
+}
+
+/// Opens Kafka, and waits if it is away: whoever dies while it is must not stay away, too.
+async fn open_kafka(config: KafkaConfig) -> Result<KafkaLog, KafkaOpenError> {
+    let deadline = Instant::now() + KAFKA_PATIENCE;
+    loop {
+        match KafkaLog::open(config.clone()).await {
+            Err(error @ KafkaOpenError::Unreachable { .. }) if Instant::now() < deadline => {
+                tracing::warn!(%error, "trying again");
+                tokio::time::sleep(KAFKA_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The stores, in the order of the configuration.

@@ -212,6 +212,10 @@ async fn look(
     let options = AdminOptions::new().request_timeout(Some(timeout));
     let resources = admin.describe_configs(&[ResourceSpecifier::Topic(name)], &options).await?;
     match resources.into_iter().next() {
+        // A broker that has yet to hear of the topic answers, too, with no settings at all.
+        Some(Ok(resource)) if resource.entries.is_empty() => {
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))
+        }
         Some(Ok(resource)) => Ok((found, resource)),
         Some(Err(code)) => Err(KafkaError::AdminOp(code)),
         None => Err(KafkaError::Canceled),
