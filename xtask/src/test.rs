@@ -195,7 +195,7 @@ impl Part {
             Self::Demo => end_to_end("demo::", instants),
             Self::Stocks => end_to_end("stocks::", instants),
             Self::Cluster => end_to_end("cluster::", instants),
-            Self::Chaos => end_to_end("chaos::without", instants),
+            Self::Chaos => tests(&mut e2e(&["chaos::without", "chaos::truth", "support::"])),
             Self::Deploy => deploy::run(),
             Self::Page => page::run(),
             Self::Superset => superset::run(),
