@@ -44,6 +44,14 @@ ELASTICSEARCH_TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "int": "BIGINT", "
 # Where it keeps something else than ScyllaDB.
 ELASTICSEARCH_TERMS = {"fecha": "substr(CAST(fecha AS varchar), 1, 10)", "extra": "json_format(json_extract(_source, '$.extra'))"}
 
+# How tables show them; ids are no numbers to be read.
+WHOLE_NUMBERS = {name: {"d3NumberFormat": ",d"} for name in ("trade_count", "volumen", "cantidad", "missing")}
+# Heads of tables, where a capital letter and spaces don't make one of the column's name.
+HEADS = {
+    "accion": "Acción", "maximo": "Máximo", "minimo": "Mínimo", "tipo_transaccion": "Tipo", "despues": "Después", "change_percent": "Change, %",
+    "trade_count": "Trades", "before_time": "Before",
+}  # fmt: skip
+
 RECENT = 'DATEADD(DATETIME("now"), -6, hour) : now'
 MONTHS = 'DATEADD(DATETIME("now"), -6, month) : now'
 
@@ -127,19 +135,44 @@ def edge(function: str, column: str, time: str) -> dict:
     }
 
 
-# Dataset → metric → (expression, title, format).
+OPEN, CLOSE = edge("MIN", "open", "open_time"), edge("MAX", "close", "open_time")
+APERTURA, CIERRE = edge("MIN", "apertura", "time"), edge("MAX", "cierre", "time")
+SCALAR = {"sqlite": {"least": "MIN", "greatest": "MAX"}, "trino": {"least": "LEAST", "greatest": "GREATEST"}}
+# Prices have eight digits at most: what a difference of doubles has behind them is none.
+LOWER, RISE, FALL = "{least}({open}, {close})", "ROUND({greatest}({close} - {open}, 0e0), 8)", "ROUND({greatest}({open} - {close}, 0e0), 8)"
+
+
+def scalar(expression: str, open: dict, close: dict) -> dict:
+    """Of the first and the last price of a stretch."""
+    return {kind: expression.format(open=open[kind], close=close[kind], **names) for kind, names in SCALAR.items()}
+
+
+def both(expression: str) -> dict:
+    """The same for either."""
+    return dict.fromkeys(SCALAR, expression)
+
+
+def of_one_symbol(expression: dict) -> dict:
+    """Nothing in place of nonsense where several symbols meet in one candle."""
+    return {kind: f"CASE WHEN MIN(symbol) = MAX(symbol) THEN {it} END" for kind, it in expression.items()}
+
+
+# Dataset → metric → (expression, title, format). Where a chart has several, its legend shows their names, not their titles.
 METRICS = {
     "v_trades": {
         "trades": ("COUNT(*)", "Trades", ",d"),
         "traded": ("SUM(quantity_real)", "Traded", ",.4f"),
     },
     "v_candles": {
-        "first_price": (edge("MIN", "open", "open_time"), "Open", ",.8~f"),
-        "highest_price": ("MAX(high_real)", "High", ",.8~f"),
-        "lowest_price": ("MIN(low_real)", "Low", ",.8~f"),
-        "last_price": (edge("MAX", "close", "open_time"), "Close", ",.8~f"),
-        "total_volume": ("SUM(volume_real)", "Volume", ",.4~f"),
-        "bought_volume": ("SUM(taker_buy_volume_real)", "Bought by takers", ",.4~f"),
+        "Opening price": (of_one_symbol(OPEN), "Opening price", ",.8~f"),
+        "Highest price": (of_one_symbol(both("MAX(high_real)")), "Highest price", ",.8~f"),
+        "Lowest price": (of_one_symbol(both("MIN(low_real)")), "Lowest price", ",.8~f"),
+        "Closing price": (of_one_symbol(CLOSE), "Closing price", ",.8~f"),
+        "Body from": (of_one_symbol(scalar(LOWER, OPEN, CLOSE)), "Body from", ",.8~f"),
+        "Rise": (of_one_symbol(scalar(RISE, OPEN, CLOSE)), "Rise", ",.8~f"),
+        "Fall": (of_one_symbol(scalar(FALL, OPEN, CLOSE)), "Fall", ",.8~f"),
+        "Traded": ("SUM(volume_real)", "Traded", ",.4~f"),
+        "By takers": ("SUM(taker_buy_volume_real)", "By takers", ",.4~f"),
         "trades": ("SUM(trade_count)", "Trades", ",d"),
         "candles": ("COUNT(*)", "Candles", ",d"),
         "proven": ("SUM(complete)", "Proven complete", ",d"),
@@ -152,10 +185,10 @@ METRICS = {
         "changes": ("COUNT(*)", "Changes", ",d"),
     },
     "v_book_ticker_1s": {
-        "max_bid": ("MAX(bid_high_real)", "Highest best bid", ",.8~f"),
-        "max_ask": ("MAX(ask_high_real)", "Highest best ask", ",.8~f"),
-        "last_bid": (edge("MAX", "bid_close", "open_time"), "Best bid", ",.8~f"),
-        "last_ask": (edge("MAX", "ask_close", "open_time"), "Best ask", ",.8~f"),
+        "Máxima oferta de compra": ("MAX(bid_high_real)", "Máxima oferta de compra", ",.8~f"),
+        "Máxima oferta de venta": ("MAX(ask_high_real)", "Máxima oferta de venta", ",.8~f"),
+        "Last best bid": (edge("MAX", "bid_close", "open_time"), "Last best bid", ",.8~f"),
+        "Last best ask": (edge("MAX", "ask_close", "open_time"), "Last best ask", ",.8~f"),
         "spread": ("SUM(spread_sum_real) / SUM(update_count)", "Mean spread", ",.8~f"),
         "spread_bp": ("10000 * AVG(mean_spread_real / ((bid_close_real + ask_close_real) / 2))", "Spread, basis points", ",.3f"),
         "changes": ("SUM(update_count)", "Changes", ",d"),
@@ -174,10 +207,13 @@ METRICS = {
     },
     "v_dead_letters": {"letters": ("COUNT(*)", "Dead letters", ",d")},
     "v_finanzas_batch": {
-        "open_price": (edge("MIN", "apertura", "time"), "Apertura", ",.2f"),
-        "high_price": ("MAX(maximo_real)", "Máximo", ",.2f"),
-        "low_price": ("MIN(minimo_real)", "Mínimo", ",.2f"),
-        "close_price": (edge("MAX", "cierre", "time"), "Cierre", ",.2f"),
+        "Precio de apertura": (of_one_symbol(APERTURA), "Precio de apertura", ",.2f"),
+        "Precio máximo": (of_one_symbol(both("MAX(maximo_real)")), "Precio máximo", ",.2f"),
+        "Precio mínimo": (of_one_symbol(both("MIN(minimo_real)")), "Precio mínimo", ",.2f"),
+        "Precio de cierre": (of_one_symbol(CIERRE), "Precio de cierre", ",.2f"),
+        "Cuerpo desde": (of_one_symbol(scalar(LOWER, APERTURA, CIERRE)), "Cuerpo desde", ",.2f"),
+        "Sube": (of_one_symbol(scalar(RISE, APERTURA, CIERRE)), "Sube", ",.2f"),
+        "Baja": (of_one_symbol(scalar(FALL, APERTURA, CIERRE)), "Baja", ",.2f"),
         "shares": ("SUM(volumen)", "Volumen", ",d"),
         "days": ("COUNT(*)", "Days", ",d"),
     },
@@ -193,6 +229,8 @@ METRICS = {
 
 # Weeks from Monday on: what a plain week is differs between databases.
 MONDAYS = "1969-12-29T00:00:00Z/P1W"
+# The dates of an axis are in the filter above it, as far as it shows hours.
+AXES = {"PT1M": "%H:%M", "PT5M": "%H:%M", "P1D": "%d %b", MONDAYS: "%d %b"}
 ONE_MINUTE = [("interval", "==", "1m")]
 LINE, BAR = "echarts_timeseries_line", "echarts_timeseries_bar"
 LOG = {"logAxis": True, "truncateYAxis": True, "y_axis_format": "SMART_NUMBER"}
@@ -201,6 +239,15 @@ LOG = {"logAxis": True, "truncateYAxis": True, "y_axis_format": "SMART_NUMBER"}
 def series(title, view, kind, grain, metrics, by=(), where=(), about=None, **more):
     """A chart over time."""
     return {"title": title, "view": view, "kind": kind, "grain": grain, "metrics": list(metrics), "by": list(by), "where": list(where), "about": about, "more": more}
+
+
+def candles(title, view, grain, body, prices, where=(), about=None):
+    """The best of what Superset ships: bars that hang in the air on invisible ones, and dots. One symbol at a time."""
+    more = {
+        "seriesType": "bar", "stack": True, "opacity": 1, "metrics_b": prices, "groupby_b": [], "seriesTypeB": "scatter", "markerEnabledB": True,
+        "markerSizeB": 4, "opacityB": 1, "row_limit_b": 10000, "yAxisIndex": 0, "yAxisIndexB": 0, "truncateYAxis": True, "show_legend": False,
+    }  # fmt: skip
+    return series(title, view, "mixed_timeseries", grain, body, (), where, about, **more)
 
 
 def totals(title, view, by, metrics, where=(), about=None):
@@ -216,18 +263,18 @@ def rows(title, view, columns, order, where=(), about=None):
 # Charts in rows, each with its width of 12 and whether the dashboard's filter by symbol narrows it.
 MARKET = [
     [
-        (6, False, series("Evolución de Máximas Ofertas de Compra y Venta por Símbolo", "v_book_ticker_1s", LINE, "PT1M", ["max_bid", "max_ask"], ["symbol"],
-            about="The highest best bid and best ask of each symbol, per minute, on a logarithmic scale.", **LOG)),
+        (6, True, series("Evolución de Máximas Ofertas de Compra y Venta por Símbolo", "v_book_ticker_1s", LINE, "PT1M", ["Máxima oferta de compra", "Máxima oferta de venta"], ["symbol"],
+            about="The highest best bid and best ask of each symbol, per minute.", truncateYAxis=True)),
         (6, False, series("Número total de operaciones", "v_binance_ticker_data", BAR, "PT5M", ["trades_24h"], ["symbol"],
             about="Trades of the last 24 h by symbol, as the exchange counts them.")),
     ],
     [
-        (8, True, series("Candles: open, high, low, close", "v_candles", LINE, "PT1M", ["first_price", "highest_price", "lowest_price", "last_price"], ["symbol"], ONE_MINUTE,
-            truncateYAxis=True)),
-        (4, True, series("Volume", "v_candles", BAR, "PT1M", ["total_volume", "bought_volume"], ["symbol"], ONE_MINUTE)),
+        (8, True, candles("Candles: open, high, low, close", "v_candles", "PT1M", ["Body from", "Rise", "Fall"], ["Opening price", "Highest price", "Lowest price", "Closing price"], ONE_MINUTE,
+            about="Of the chosen symbol. Bodies from the opening to the closing price, green: it rose, red: it fell; dots: the highest and the lowest price.")),
+        (4, True, series("Volume", "v_candles", BAR, "PT1M", ["Traded", "By takers"], ["symbol"], ONE_MINUTE)),
     ],
     [
-        (6, True, series("Best bid and ask", "v_book_ticker_1s", LINE, "PT1M", ["last_bid", "last_ask"], ["symbol"], truncateYAxis=True)),
+        (6, True, series("Best bid and ask", "v_book_ticker_1s", LINE, "PT1M", ["Last best bid", "Last best ask"], ["symbol"], truncateYAxis=True)),
         (6, False, series("Spread in basis points", "v_book_ticker_1s", LINE, "PT1M", ["spread_bp"], ["symbol"],
             about="Mean of (ask − bid) / mid over the seconds of a minute, in hundredths of a percent.", **LOG)),
     ],
@@ -252,8 +299,9 @@ MARKET = [
 
 STOCKS = [
     [
-        (6, False, series("finanzas_batch: cierre por símbolo", "v_finanzas_batch", LINE, "P1D", ["close_price"], ["symbol"], truncateYAxis=True)),
-        (6, True, series("finanzas_batch: apertura, máximo, mínimo, cierre", "v_finanzas_batch", LINE, "P1D", ["open_price", "high_price", "low_price", "close_price"], ["symbol"], truncateYAxis=True)),
+        (6, False, series("finanzas_batch: cierre por símbolo", "v_finanzas_batch", LINE, "P1D", ["Precio de cierre"], ["symbol"], truncateYAxis=True)),
+        (6, True, candles("finanzas_batch: apertura, máximo, mínimo, cierre", "v_finanzas_batch", "P1D", ["Cuerpo desde", "Sube", "Baja"], ["Precio de apertura", "Precio máximo", "Precio mínimo", "Precio de cierre"],
+            about="De la acción elegida. Cuerpos de la apertura al cierre, verdes si sube, rojos si baja; puntos: el máximo y el mínimo.")),
     ],
     [
         (6, False, series("finanzas_batch: volumen", "v_finanzas_batch", BAR, MONDAYS, ["shares"], ["symbol"], stack="Stack")),
@@ -272,6 +320,12 @@ STOCKS = [
         (6, False, rows("finanzas_batch: precios corregidos", "v_finanzas_batch_changes", ["fetched_at", "symbol", "fecha", "campo", "antes", "despues"], ["fetched_at", "symbol", "time", "campo"])),
     ],
 ]  # fmt: skip
+
+# What holds a candle up is not seen, nor are its prices beside its body, which are there to be read off.
+NONE, GREEN, RED = "#00000000", "#26a269", "#d64545"
+COLOURS = {"Body from": NONE, "Rise": GREEN, "Fall": RED, "Opening price": NONE, "Highest price": GREEN, "Lowest price": RED, "Closing price": NONE} | {
+    "Cuerpo desde": NONE, "Sube": GREEN, "Baja": RED, "Precio de apertura": NONE, "Precio máximo": GREEN, "Precio mínimo": RED,
+}  # fmt: skip
 
 # Slug, title, charts, the filter's title, dataset and first choice, and time filters: title, range, the views they narrow.
 DASHBOARDS = [
@@ -306,10 +360,11 @@ def column(database_kind: str, name: str, kind: str) -> dict:
     is_time = name in TIMES
     exact = name.removesuffix("_real")
     description = DESCRIPTIONS.get(exact)
+    head = HEADS.get(exact, exact.replace("_", " ").capitalize())
     if exact != name:
         description = f"{exact} as a floating-point number: for charts, not for sums of money."
     return {
-        "column_name": name, "verbose_name": None, "is_dttm": is_time, "is_active": True, "type": kind, "advanced_data_type": None,
+        "column_name": name, "verbose_name": head + " (number)" * (exact != name), "is_dttm": is_time, "is_active": True, "type": kind, "advanced_data_type": None,
         "groupby": True, "filterable": True, "expression": None, "description": description,
         "python_date_format": "epoch_ms" if is_time and database_kind == "sqlite" else None, "extra": {},
     }  # fmt: skip
@@ -347,23 +402,27 @@ def chart(database_kind: str, it: dict) -> dict:
         "series_limit": 0, "order_desc": True, "url_params": {}, "custom_params": {}, "custom_form_data": {}, "time_offsets": [],
     }  # fmt: skip
     if "columns" in it:
-        params |= {"query_mode": "raw", "all_columns": it["columns"], "order_by_cols": [json.dumps([name, False]) for name in it["order"]], "row_limit": 200, "table_timestamp_format": "smart_date", "show_cell_bars": False, "server_page_length": 10}
+        params |= {"query_mode": "raw", "all_columns": it["columns"], "order_by_cols": [json.dumps([name, False]) for name in it["order"]], "row_limit": 200, "table_timestamp_format": "smart_date", "show_cell_bars": False, "server_page_length": 10, "column_config": WHOLE_NUMBERS}
         query |= {"columns": it["columns"], "orderby": [[name, False] for name in it["order"]], "row_limit": 200}
     elif it["grain"] is None:
-        params |= {"query_mode": "aggregate", "groupby": it["by"], "metrics": it["metrics"], "server_page_length": 10, "order_desc": True}
+        params |= {"query_mode": "aggregate", "groupby": it["by"], "metrics": it["metrics"], "show_cell_bars": False, "server_page_length": 10, "order_desc": True}
         query |= {"columns": it["by"], "metrics": it["metrics"], "orderby": [[it["metrics"][0], False]]}
     else:
         params |= {
             "x_axis": time, "time_grain_sqla": it["grain"], "x_axis_sort_asc": True, "metrics": it["metrics"], "groupby": it["by"],
             "order_desc": True, "truncate_metric": True, "show_empty_columns": True, "color_scheme": "supersetColors", "show_legend": True,
-            "legendType": "scroll", "legendOrientation": "top", "x_axis_time_format": "smart_date", "rich_tooltip": True,
-            "tooltipTimeFormat": "smart_date", "y_axis_format": METRICS[view][it["metrics"][0]][2], "y_axis_bounds": [None, None],
+            "legendType": "scroll", "legendOrientation": "top", "x_axis_time_format": AXES[it["grain"]], "rich_tooltip": True,
+            "tooltipTimeFormat": "smart_date", "y_axis_format": METRICS[view][it["metrics"][0]][2].replace(",d", ",.2~f"), "y_axis_bounds": [None, None],
         }  # fmt: skip
-        params |= {"seriesType": "line", "opacity": 0.2, "markerSize": 6} if kind == LINE else {"orientation": "vertical", "stack": None}
+        params |= {"seriesType": "line", "opacity": 0.2, "markerSize": 6} if kind == LINE else {"orientation": "vertical", "stack": None} if kind == BAR else {}
         axis = {"columnType": "BASE_AXIS", "sqlExpression": time, "label": time, "expressionType": "SQL", "timeGrain": it["grain"]}
         query |= {"columns": [axis, *it["by"]], "metrics": it["metrics"], "series_columns": it["by"]}
     params |= it["more"]
-    context = {"datasource": {"id": 0, "type": "table"}, "force": False, "queries": [query], "form_data": params, "result_format": "json", "result_type": "full"}
+    queries = [query]
+    if "metrics_b" in it["more"]:
+        params["adhoc_filters_b"] = [dict(it) for it in adhoc]
+        queries.append(query | {"metrics": it["more"]["metrics_b"]})
+    context = {"datasource": {"id": 0, "type": "table"}, "force": False, "queries": queries, "form_data": params, "result_format": "json", "result_type": "full"}
     return {
         "slice_name": it["title"], "description": it["about"], "certified_by": None, "certification_details": None, "viz_type": kind,
         "params": params, "query_context": json.dumps(context, ensure_ascii=False), "cache_timeout": None, "uuid": identity("chart", database_kind, it["title"]),
@@ -409,7 +468,7 @@ def dashboard(database_kind, name, title, grid, filter_title, filter_view, choic
         default = {"extraFormData": {"time_range": span}, "filterState": {"value": span}, "ownState": {}}
         filters.append(native(time_title, "filter_time", [{}], default, excluded, {"enableEmptyFilter": False}))
     metadata = {
-        "color_scheme": "supersetColors", "refresh_frequency": 30, "timed_refresh_immune_slices": [], "expanded_slices": {},
+        "color_scheme": "supersetColors", "label_colors": COLOURS, "refresh_frequency": 30, "timed_refresh_immune_slices": [], "expanded_slices": {},
         "default_filters": "{}", "cross_filters_enabled": True, "filter_bar_orientation": "HORIZONTAL", "native_filter_configuration": filters,
     }  # fmt: skip
     return {

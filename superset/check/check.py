@@ -71,6 +71,19 @@ def share(of, what):
     return lambda rows: Decimal(100) * sum(1 for row in rows if row[of] == what) / len(rows)
 
 
+def candle(body, up, down, opened, closed):
+    """The three parts of a candle's body, by the columns of its first and its last price."""
+
+    def change(rows):
+        return closed(rows) - opened(rows)
+
+    return {
+        body: lambda rows: min(opened(rows), closed(rows)),
+        up: lambda rows: max(change(rows), 0),
+        down: lambda rows: max(-change(rows), 0),
+    }
+
+
 def mean_basis_points(rows):
     mid = [(Decimal(row["bid_close"]) + Decimal(row["ask_close"])) / 2 for row in rows]
     return 10_000 * sum(Decimal(row["mean_spread"]) / it for row, it in zip(rows, mid)) / len(rows)
@@ -87,21 +100,25 @@ def every(length):
     return lambda ms: ms // length * length
 
 
+# The dashboards' filters, for the charts that show one symbol at a time.
+CHOSEN = {"Candles: open, high, low, close": "BTCUSDT", "finanzas_batch: apertura, máximo, mínimo, cierre": "TSLA"}
 ONE_MINUTE = "interval = '1m'"
 
 # Title → table, time, condition, stretch (None: no time axis), dimensions, metric → its value over rows.
 SERIES = {
     "Evolución de Máximas Ofertas de Compra y Venta por Símbolo": (
-        "book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"max_bid": greatest("bid_high"), "max_ask": greatest("ask_high")}),
+        "book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], 
+        {"Máxima oferta de compra": greatest("bid_high"), "Máxima oferta de venta": greatest("ask_high")}),
     "Número total de operaciones": (
         "binance_ticker_data", "event_time", "1", every(5 * MINUTE), ["symbol"], {"trades_24h": greatest("total_number_of_trades")}),
     "Candles: open, high, low, close": (
-        "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"],
-        {"first_price": first("open", "open_time"), "highest_price": greatest("high"), "lowest_price": least("low"), "last_price": last("close", "open_time")}),
+        "candles", "open_time", f"{ONE_MINUTE} AND symbol = 'BTCUSDT'", every(MINUTE), [],
+        {"Opening price": first("open", "open_time"), "Highest price": greatest("high"), "Lowest price": least("low"), "Closing price": last("close", "open_time"),
+         **candle("Body from", "Rise", "Fall", first("open", "open_time"), last("close", "open_time"))}),
     "Volume": (
-        "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"], {"total_volume": total("volume"), "bought_volume": total("taker_buy_volume")}),
+        "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"], {"Traded": total("volume"), "By takers": total("taker_buy_volume")}),
     "Best bid and ask": (
-        "book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"last_bid": last("bid_close", "open_time"), "last_ask": last("ask_close", "open_time")}),
+        "book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"Last best bid": last("bid_close", "open_time"), "Last best ask": last("ask_close", "open_time")}),
     "Spread in basis points": ("book_ticker_1s", "open_time", "1", every(MINUTE), ["symbol"], {"spread_bp": mean_basis_points}),
     "Completeness of the minutes": (
         "candles", "open_time", ONE_MINUTE, None, ["symbol"],
@@ -110,10 +127,11 @@ SERIES = {
         "candles", "open_time", ONE_MINUTE, every(MINUTE), ["symbol"], {"not_proven": lambda rows: sum(1 for row in rows if row["complete"] == 0)}),
     "Alerts over time": ("alerts", "time", "1", every(MINUTE), ["direction"], {"alert_count": len}),
     "Dead letters": ("dead_letters", "received_at", "1", None, ["topic", "reason"], {"letters": len}),
-    "finanzas_batch: cierre por símbolo": ("finanzas_batch", "time", "1", every(DAY), ["symbol"], {"close_price": last("cierre", "time")}),
+    "finanzas_batch: cierre por símbolo": ("finanzas_batch", "time", "1", every(DAY), ["symbol"], {"Precio de cierre": last("cierre", "time")}),
     "finanzas_batch: apertura, máximo, mínimo, cierre": (
-        "finanzas_batch", "time", "1", every(DAY), ["symbol"],
-        {"open_price": first("apertura", "time"), "high_price": greatest("maximo"), "low_price": least("minimo"), "close_price": last("cierre", "time")}),
+        "finanzas_batch", "time", "symbol = 'TSLA'", every(DAY), [],
+        {"Precio de apertura": first("apertura", "time"), "Precio máximo": greatest("maximo"), "Precio mínimo": least("minimo"), "Precio de cierre": last("cierre", "time"),
+         **candle("Cuerpo desde", "Sube", "Baja", first("apertura", "time"), last("cierre", "time"))}),
     "finanzas_batch: volumen": ("finanzas_batch", "time", "1", start_of_week, ["symbol"], {"shares": total("volumen")}),
     "transacciones_nrt: por tipo": ("transacciones_nrt", "time", "1", every(MINUTE), ["tipo_transaccion"], {"transactions": len}),
     "transacciones_nrt: por estado": ("transacciones_nrt", "time", "1", every(MINUTE), ["estado"], {"transactions": len}),
@@ -204,6 +222,8 @@ def pinned(chart: dict, until: int) -> dict:
         for it in query["filters"]:
             if it["op"] == "TEMPORAL_RANGE":
                 it["val"] = span
+        if chart["slice_name"] in CHOSEN:
+            query["filters"].append({"col": "symbol", "op": "IN", "val": [CHOSEN[chart["slice_name"]]]})
     return context | {"force": True}
 
 
@@ -231,10 +251,17 @@ def wait_for_rows(data_dir: Path) -> None:
 
 
 def ask(superset: Superset, context: dict) -> list:
-    (result,) = superset.post("/api/v1/chart/data", context)["result"]
-    if result.get("error"):
-        raise RuntimeError(result["error"])
-    return result["data"]
+    """The rows; those of a chart with several queries side by side."""
+    joined = {}
+    for query, result in zip(context["queries"], superset.post("/api/v1/chart/data", context)["result"], strict=True):
+        if result.get("error"):
+            raise RuntimeError(result["error"])
+        if len(context["queries"]) == 1:
+            return result["data"]
+        for row in result["data"]:
+            key = tuple(row[it["label"] if isinstance(it, dict) else it] for it in query["columns"])
+            joined.setdefault(key, {}).update(row)
+    return list(joined.values())
 
 
 class Patience:
@@ -347,9 +374,9 @@ class Check:
         store, patience = Store(self.data_dir), Patience(BEHIND_SECONDS)
         for chart in charts:
             try:
-                (saved,) = self.superset.get(f"/api/v1/chart/{chart['id']}/data/?force=true")["result"]
-                if saved.get("error"):
-                    raise RuntimeError(saved["error"])
+                for saved in self.superset.get(f"/api/v1/chart/{chart['id']}/data/?force=true")["result"]:
+                    if saved.get("error"):
+                        raise RuntimeError(saved["error"])
                 wrong, count = compare_once_there(self.superset, store, chart, patience)
             except (RuntimeError, KeyError) as error:
                 wrong, count = repr(error), 0

@@ -15,6 +15,9 @@ const named = process.env.CHROMIUM ?? "chromium";
 const PATIENCE_MS = 180_000;
 const LOGIN_MS = 30_000;
 const LOGINS = 4;
+// Chromium breaks off everything under way when any interface of the machine comes or goes; this is begun again then.
+const NETWORK_CHANGED = "ERR_NETWORK_CHANGED";
+const ATTEMPTS = 5;
 
 const browser = await chromium.launch({
   executablePath: named.includes("/") ? named : execFileSync("which", [named], { encoding: "utf8" }).trim(),
@@ -57,13 +60,7 @@ try {
     if (await inside.then(() => true, () => false)) break;
     if (attempt === LOGINS) throw new Error("can't log in");
   }
-  // What the page of welcome asks for is Superset's own affair.
-  await page.waitForLoadState("networkidle").catch(() => {});
-  wrong.length = 0;
-  // Without Superset's menu, which asks for a foreign pixel; the policy that the configuration sets forbids it, and says so.
-  await page.goto(`${url}/superset/dashboard/${dashboard}/?standalone=1`, { waitUntil: "domcontentloaded" });
   const chart = "[data-test-chart-id]";
-  await page.waitForSelector(chart, { timeout: PATIENCE_MS });
   const drawn = () => page.$$eval(chart, (all) => all.map((it) => ({
     title: it.getAttribute("data-test-chart-name") ?? it.textContent.slice(0, 60),
     // Something to look at, or the words that there is nothing; never a spinner.
@@ -71,19 +68,32 @@ try {
       && (it.querySelector("canvas, table, svg.ant-empty-img-simple, .ant-empty, img") !== null || /No results|No data/i.test(it.textContent)),
     error: it.querySelector("[role=alert], .ant-alert-error") !== null,
   })));
-  const ends = performance.now() + PATIENCE_MS;
-  let charts = await drawn();
-  while (performance.now() < ends && !(charts.every((it) => it.done) && answers >= charts.length)) {
-    await new Promise((resolve) => setTimeout(resolve, 250));
+  const isTorn = () => wrong.some((it) => it.includes(NETWORK_CHANGED));
+  // What the page of welcome asks for is Superset's own affair.
+  await page.waitForLoadState("networkidle").catch(() => {});
+  let charts = [];
+  for (let attempt = 1; attempt === 1 || (isTorn() && attempt <= ATTEMPTS); attempt += 1) {
+    wrong.length = rows = answers = 0;
+    // Without Superset's menu, which asks for a foreign pixel; the policy that the configuration sets forbids it, and says so.
+    await page.goto(`${url}/superset/dashboard/${dashboard}/?standalone=1`, { waitUntil: "domcontentloaded" })
+      .catch((error) => wrong.push(error.message));
+    await page.waitForSelector(chart, { timeout: PATIENCE_MS }).catch((error) => wrong.push(error.message));
+    const ends = performance.now() + PATIENCE_MS;
     charts = await drawn();
+    while (performance.now() < ends && !isTorn() && !(charts.every((it) => it.done) && answers >= charts.length)) {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      charts = await drawn();
+    }
   }
+  if (charts.length === 0) wrong.push("no charts");
   for (const it of charts) {
     if (it.error) wrong.push(`${it.title}: an error in its place`);
     else if (!it.done) wrong.push(`${it.title}: not drawn`);
   }
   if (answers < charts.length) wrong.push(`${answers} answers for ${charts.length} charts`);
   if (picture) {
-    // Lines grow into their place.
+    // Nothing is lit up by the mouse; lines grow into their place.
+    await page.mouse.move(0, 0);
     await page.waitForTimeout(2_000);
     const bottoms = await page.$$eval(chart, (all) => all.map((it) => it.getBoundingClientRect().bottom));
     const bottom = Math.min(Math.max(...bottoms) + 32, page.viewportSize().height);
