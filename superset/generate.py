@@ -299,8 +299,8 @@ MARKET = [
 
 STOCKS = [
     [
-        (6, False, series("finanzas_batch: cierre por símbolo", "v_finanzas_batch", LINE, "P1D", ["Precio de cierre"], ["symbol"], truncateYAxis=True)),
-        (6, True, candles("finanzas_batch: apertura, máximo, mínimo, cierre", "v_finanzas_batch", "P1D", ["Cuerpo desde", "Sube", "Baja"], ["Precio de apertura", "Precio máximo", "Precio mínimo", "Precio de cierre"],
+        (4, False, series("finanzas_batch: cierre por símbolo", "v_finanzas_batch", LINE, "P1D", ["Precio de cierre"], ["symbol"], truncateYAxis=True)),
+        (8, True, candles("finanzas_batch: apertura, máximo, mínimo, cierre", "v_finanzas_batch", "P1D", ["Cuerpo desde", "Sube", "Baja"], ["Precio de apertura", "Precio máximo", "Precio mínimo", "Precio de cierre"],
             about="De la acción elegida. Cuerpos de la apertura al cierre, verdes si sube, rojos si baja; puntos: el máximo y el mínimo.")),
     ],
     [

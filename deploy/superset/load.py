@@ -52,14 +52,24 @@ def load(*source: str) -> None:
 
 def main() -> None:
     wait_for_page()
-    # Stores and Trino may be slower than this; what is there by then is not imported twice.
+    # Stores and Trino may be slower than this.
     for attempt in range(ATTEMPTS):
         try:
             return load_all()
-        except subprocess.CalledProcessError as error:
+        except Exception as error:  # noqa: BLE001: whatever it is, it may be over in a while.
             print(f"attempt {attempt + 1} of {ATTEMPTS}: {error}", flush=True)
             time.sleep(PAUSE_SECONDS)
     sys.exit("Superset runs without dashboards: start it again once the stores and Trino are up")
+
+
+def has_stocks() -> bool:
+    """Whether Elasticsearch has them: an index is there from its first row on. ScyllaDB's tables always are."""
+    # Of Superset's own environment.
+    from trino.dbapi import connect
+
+    cursor = connect(host="trino", port=8080, user="superset").cursor()
+    cursor.execute("SHOW TABLES FROM elasticsearch.default")
+    return {"finanzas_batch", "transacciones_nrt"} <= {name for (name,) in cursor.fetchall()}
 
 
 def load_all() -> None:
@@ -70,7 +80,8 @@ def load_all() -> None:
         load("--data-dir", str(newest))
     if is_there("trino"):
         trino = "trino://superset@trino:8080"
-        load("--trino", f"{trino}/scylla/binance_stream")
+        stocks = ["--elasticsearch", "elasticsearch.default"] if has_stocks() else []
+        load("--trino", f"{trino}/scylla/binance_stream", *stocks)
         # For queries of one's own.
         name, uri = "FTS (Trino, Elasticsearch)", f"{trino}/elasticsearch/default"
         run("superset", "set-database-uri", "--database_name", name, "--uri", uri)
