@@ -36,6 +36,8 @@ const TAIL_BYTES: usize = 8 << 20;
 const HAND_OVER_BYTES: usize = 1 << 20;
 /// From one stream of one go.
 const STREAM_BYTES: usize = 256 << 10;
+/// With less than this left, appends wait until all is handed over, for `slow_after` at most.
+const FEW_BYTES: u64 = 128 << 10;
 /// How long to leave a log alone that is away.
 const RETRY: Duration = Duration::from_millis(500);
 /// After so many goes it is put down how far they got.
@@ -159,7 +161,7 @@ impl Log for Spill {
                 let reason = match tokio::time::timeout(shared.slow_after, straight).await {
                     Ok(Err(LogError::Unavailable(reason))) => reason,
                     Ok(outcome) => return outcome,
-                    Err(_) => format!("the log took longer than {:?}", shared.slow_after),
+                    Err(_) => shared.slowness(),
                 };
                 let mut is_spilling = shared.is_spilling.write().await;
                 if !*is_spilling {
@@ -306,6 +308,34 @@ impl Shared {
         Ok((batch, reached))
     }
 
+    /// Hands over the last of it while whoever appends waits: else, under load, there is always more.
+    async fn finish(&self, positions: &mut Vec<Position>) -> Result<(), LogError> {
+        let mut is_spilling = self.is_spilling.write().await;
+        let rest = async {
+            while self.first_waiting(positions).await {
+                let (batch, reached) = self.next(positions).await?;
+                if batch.is_empty() {
+                    return Err(LogError::Unavailable("what waits is not read".to_owned()));
+                }
+                self.inner.append(batch).await?;
+                *positions = reached;
+            }
+            Ok(())
+        };
+        let outcome = tokio::time::timeout(self.slow_after, rest).await;
+        outcome.unwrap_or_else(|_| Err(LogError::Unavailable(self.slowness())))?;
+        *is_spilling = false;
+        self.bytes.store(0, Ordering::Relaxed);
+        self.save(positions).await;
+        self.tell(None);
+        tracing::info!("the log is back, and has all that waited");
+        Ok(())
+    }
+
+    fn slowness(&self) -> String {
+        format!("the log took longer than {:?}", self.slow_after)
+    }
+
     fn tell(&self, reason: Option<String>) {
         let bytes = self.bytes.load(Ordering::Relaxed);
         metrics::gauge!(LOG_SPILL_BYTES)
@@ -327,18 +357,9 @@ async fn hand_over(shared: Weak<Shared>, mut positions: Vec<Position>) {
             continue;
         }
         let pause = match shared.next(&positions).await {
-            Ok((batch, _)) if batch.is_empty() => {
-                let mut is_spilling = shared.is_spilling.write().await;
-                // Nobody appends now.
-                if !shared.first_waiting(&positions).await {
-                    *is_spilling = false;
-                    shared.bytes.store(0, Ordering::Relaxed);
-                    shared.save(&positions).await;
-                    unsaved = 0;
-                    shared.tell(None);
-                    tracing::info!("the log is back, and has all that waited");
-                }
-                None
+            Ok((batch, _)) if weigh(&batch) < FEW_BYTES => {
+                unsaved = 0;
+                shared.finish(&mut positions).await.err()
             }
             Ok((batch, reached)) => {
                 let bytes = weigh(&batch);

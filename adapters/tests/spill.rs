@@ -27,6 +27,7 @@ const LONG: Duration = Duration::from_secs(120);
 const WELL: u8 = 0;
 const REFUSING: u8 = 1;
 const STUCK: u8 = 2;
+const SLOW: u8 = 3;
 
 /// A log that takes nothing when told so.
 struct Moody {
@@ -63,6 +64,10 @@ impl Log for Moody {
         match self.mood.load(Ordering::SeqCst) {
             WELL => self.log.append(batch).await,
             REFUSING => Err(LogError::Unavailable("not today".to_owned())),
+            SLOW => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.log.append(batch).await
+            }
             _ => std::future::pending().await,
         }
     }
@@ -207,6 +212,30 @@ async fn beyond_the_bound_it_refuses_and_keeps_what_it_took() {
     emptied(&spill).await;
     assert_eq!(read_all(&*inner, Topic::Trade, 0, 1 << 16).await, numbers(0..taken));
     put(&spill, taken..taken + 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_left_although_records_keep_coming() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = Moody::open(dir.path());
+    let log = Arc::clone(&inner) as Arc<dyn Log>;
+    let spill = Arc::new(open(log, dir.path(), 1 << 30, LONG).await);
+    inner.be(REFUSING);
+    put(&*spill, 0..10).await;
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let spill = Arc::clone(&spill);
+            tokio::spawn(async move {
+                loop {
+                    put(&*spill, 0..1).await;
+                }
+            })
+        })
+        .collect();
+    // While a batch is handed over, the next records come.
+    inner.be(SLOW);
+    emptied(&spill).await;
+    writers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
