@@ -18,6 +18,7 @@ use fts_adapters::spill::{Spill, SpillConfig, SpillStatus};
 use fts_core::market::Topic;
 use fts_core::port::log::{Append, Log, LogError, Stored, conformance};
 use fts_core::time::SystemClock;
+use tokio::sync::watch;
 
 use self::support::{append, broker, read_all, skip};
 
@@ -29,10 +30,14 @@ const REFUSING: u8 = 1;
 const STUCK: u8 = 2;
 const SLOW: u8 = 3;
 
+const WRITERS: usize = 4;
+
 /// A log that takes nothing when told so.
 struct Moody {
     log: Journal,
     mood: AtomicU8,
+    /// How many records its users have got rid of, as far as they say.
+    written: watch::Sender<usize>,
 }
 
 impl Moody {
@@ -46,7 +51,8 @@ impl Moody {
             tail_bytes: 1 << 20,
             clock: Arc::new(SystemClock),
         };
-        Arc::new(Self { log: Journal::open(config).unwrap().0, mood: AtomicU8::new(WELL) })
+        let log = Journal::open(config).unwrap().0;
+        Arc::new(Self { log, mood: AtomicU8::new(WELL), written: watch::Sender::default() })
     }
 
     fn be(&self, mood: u8) {
@@ -65,7 +71,11 @@ impl Log for Moody {
             WELL => self.log.append(batch).await,
             REFUSING => Err(LogError::Unavailable("not today".to_owned())),
             SLOW => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                // Unless they have to wait, too, one of them began after this and is done.
+                let enough = *self.written.borrow() + WRITERS + 1;
+                let mut written = self.written.subscribe();
+                let more = written.wait_for(|it| *it >= enough);
+                drop(tokio::time::timeout(Duration::from_secs(1), more).await);
                 self.log.append(batch).await
             }
             _ => std::future::pending().await,
@@ -222,12 +232,13 @@ async fn it_is_left_although_records_keep_coming() {
     let spill = Arc::new(open(log, dir.path(), 1 << 30, LONG).await);
     inner.be(REFUSING);
     put(&*spill, 0..10).await;
-    let writers: Vec<_> = (0..4)
+    let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
-            let spill = Arc::clone(&spill);
+            let (spill, inner) = (Arc::clone(&spill), Arc::clone(&inner));
             tokio::spawn(async move {
                 loop {
                     put(&*spill, 0..1).await;
+                    inner.written.send_modify(|it| *it += 1);
                 }
             })
         })
