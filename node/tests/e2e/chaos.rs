@@ -21,7 +21,6 @@ mod takeover;
 mod tape;
 mod truth;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::scene::{Plan, Scene, network};
@@ -53,12 +52,6 @@ impl Dice {
     }
 }
 
-/// One scene with Kafka at a time: each has brokers of its own.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[test]
 fn without_kafka_whatever_dies_what_is_stored_is_the_truth() {
     let mut scene = Scene::without_kafka(Plan::usual());
@@ -86,7 +79,6 @@ fn without_kafka_the_recorded_market_comes_out_as_the_exchanges_own_klines() {
 
 #[test]
 fn with_kafka_whatever_dies_what_is_stored_is_the_truth() {
-    let _alone = alone();
     let Some(mut scene) = Scene::with_kafka(Plan::usual()) else { return };
     scene.suffer();
     scene.await_peace();
@@ -96,7 +88,6 @@ fn with_kafka_whatever_dies_what_is_stored_is_the_truth() {
 
 #[test]
 fn with_kafka_whoever_is_cut_off_what_is_stored_is_the_truth() {
-    let _alone = alone();
     let Some(network) = network() else { return };
     let plan = Plan { network: Some(network), ..Plan::usual() };
     let Some(mut scene) = Scene::with_kafka(plan) else { return };
@@ -108,7 +99,6 @@ fn with_kafka_whoever_is_cut_off_what_is_stored_is_the_truth() {
 
 #[test]
 fn with_kafka_the_recorded_market_comes_out_as_the_exchanges_own_klines() {
-    let _alone = alone();
     let Some(plan) = Plan::recorded() else { return };
     let Some(scene) = Scene::with_kafka(plan) else { return };
     tape::endures(scene);
