@@ -42,7 +42,8 @@ impl Indices {
         ElasticsearchConfig {
             index_prefix: self.prefix.clone(),
             replicas: 0,
-            request_timeout_ms: 60_000,
+            // Longer than a server takes that shares its machine with everything else.
+            request_timeout_ms: 180_000,
             ..ElasticsearchConfig::new(vec![self.server.clone()])
         }
     }

@@ -8,7 +8,7 @@ use fts_core::port::store::conformance::Place as _;
 use fts_core::port::store::{Store as _, StoreError};
 use fts_core::row::Rows;
 
-use crate::keyspace::keyspace;
+use crate::keyspace::{PATIENCE_MS, keyspace};
 use crate::outage::{Mortal, killed_in_the_middle, put_until_done};
 use crate::rows::{batch, symbol, trade};
 use crate::server::Server;
@@ -16,8 +16,8 @@ use crate::server::Server;
 fn config(server: &str) -> ScyllaConfig {
     ScyllaConfig {
         replication_factor: 1,
-        connect_timeout_ms: 2_000,
-        request_timeout_ms: 30_000,
+        connect_timeout_ms: PATIENCE_MS,
+        request_timeout_ms: PATIENCE_MS,
         ..ScyllaConfig::new(vec![server.to_owned()])
     }
 }

@@ -15,6 +15,9 @@ use scylla::statement::unprepared::Statement;
 /// The variable that names the server.
 const SERVER: &str = "FTS_TEST_CASSANDRA";
 
+/// Longer than a server takes that shares its machine with everything else.
+pub(crate) const PATIENCE_MS: u64 = 180_000;
+
 /// A keyspace that nobody else uses.
 pub(crate) struct Keyspace {
     pub(crate) server: String,
@@ -39,14 +42,17 @@ impl Keyspace {
         ScyllaConfig {
             keyspace: self.name.clone(),
             replication_factor: 1,
-            request_timeout_ms: 30_000,
+            connect_timeout_ms: PATIENCE_MS,
+            request_timeout_ms: PATIENCE_MS,
             ..ScyllaConfig::new(vec![self.server.clone()])
         }
     }
 
     /// A client that is not the store's.
     pub(crate) async fn session(&self) -> Session {
-        SessionBuilder::new().known_node(&self.server).build().await.expect("the server answers")
+        let patience = Duration::from_millis(PATIENCE_MS);
+        let session = SessionBuilder::new().known_node(&self.server).connection_timeout(patience);
+        session.build().await.expect("the server answers")
     }
 }
 
@@ -59,7 +65,7 @@ impl Place for Keyspace {
     async fn remove(&self) {
         let cql = format!("DROP KEYSPACE IF EXISTS \"{}\"", self.name);
         let mut statement = Statement::new(cql);
-        statement.set_request_timeout(Some(Duration::from_secs(60)));
+        statement.set_request_timeout(Some(Duration::from_millis(PATIENCE_MS)));
         self.session().await.query_unpaged(statement, ()).await.expect("the keyspace is removed");
     }
 }

@@ -8,6 +8,7 @@ use fts_core::port::store::Store as _;
 use fts_core::port::store::StoreError;
 use fts_core::time::{Clock as _, SystemClock};
 
+use crate::keyspace::PATIENCE_MS;
 use crate::rows::{batch, symbol};
 
 /// The way in; `None`, said loudly, where there is no such server.
@@ -22,7 +23,8 @@ fn secure() -> Option<ScyllaConfig> {
     Some(ScyllaConfig {
         keyspace: format!("fts_{millis}_{}", std::process::id()),
         replication_factor: 1,
-        request_timeout_ms: 30_000,
+        connect_timeout_ms: PATIENCE_MS,
+        request_timeout_ms: PATIENCE_MS,
         username: Some(text("_USER")),
         password: Some(Secret::new(text("_PASSWORD"))),
         tls: true,

@@ -129,6 +129,14 @@ impl Service for Cassandra {
     }
 }
 
+/// Longer than requests take on a machine that has much else to do.
+const PATIENT: &str = "read_request_timeout: 120s
+range_request_timeout: 120s
+write_request_timeout: 120s
+request_timeout: 120s
+native_transport_timeout: 180s
+";
+
 impl Cassandra {
     fn settings(&self, site: &Site, cql: u16, storage: u16) -> String {
         let run = site.run.display();
@@ -173,7 +181,7 @@ concurrent_reads: 16
 concurrent_writes: 128
 concurrent_counter_writes: 4
 hinted_handoff_enabled: false
-auto_snapshot: false
+{PATIENT}auto_snapshot: false
 cdc_enabled: false
 authenticator: {authenticator}
 authorizer: {authorizer}

@@ -62,7 +62,7 @@ impl Server {
                 server.address()
             ),
             Self::Elasticsearch(server) => format!(
-                "{{kind=\"elasticsearch\", nodes=[\"{}\"], replicas=0, request_timeout_ms=10000, \
+                "{{kind=\"elasticsearch\", nodes=[\"{}\"], replicas=0, \
                  tables={}}}",
                 server.address(),
                 serde_json::to_string(&TABLES).unwrap()
