@@ -73,8 +73,8 @@ fn the_tape_lies_in_three_stores_alike_though_the_node_and_two_of_them_are_kille
     let tables = serde_json::to_string(&TABLES).unwrap();
     let command = NodeCommand::new(folder.path(), &exchange).with(format!(
         "stores=[{{kind=\"sqlite\"}}, \
-         {{kind=\"scylla\", nodes=[\"{}\"], replication_factor=1, request_timeout_ms=5000}}, \
-         {{kind=\"elasticsearch\", nodes=[\"{}\"], replicas=0, request_timeout_ms=10000, \
+         {{kind=\"scylla\", nodes=[\"{}\"], replication_factor=1}}, \
+         {{kind=\"elasticsearch\", nodes=[\"{}\"], replicas=0, \
          tables={tables}}}]",
         cassandra.address(),
         elasticsearch.address(),
