@@ -270,21 +270,20 @@ class Patience:
     def __init__(self, seconds: float):
         self.left = seconds
 
-    def pause(self) -> bool:
-        """Waits a little; false if there is no time left."""
-        if self.left <= 0:
-            return False
-        self.left -= 2
-        time.sleep(2)
-        return True
+    def spend(self, since: float) -> bool:
+        """Waits a little; false if there was no time left for what was done since."""
+        time.sleep(1)
+        self.left -= time.monotonic() - since
+        return self.left > 0
 
 
 def compare_once_there(superset: Superset, store: Store, chart: dict, patience: Patience) -> tuple[str | None, int]:
     """The same, but what another store does not have yet is waited for."""
     until = settled()
     while True:
+        begun = time.monotonic()
         wrong, count = compare(superset, store, chart, until)
-        if wrong is None or not patience.pause():
+        if wrong is None or not patience.spend(begun):
             return wrong, count
 
 

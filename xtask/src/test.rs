@@ -109,7 +109,8 @@ enum Part {
     Deploy,
     /// The demo's page in a real browser.
     Page,
-    /// Superset on the demo's store: its charts show what is stored, and are drawn.
+    /// Superset on the demo's store, and on Cassandra and Elasticsearch through Trino: its charts show what
+    /// is stored, and are drawn.
     Superset,
 }
 

@@ -19,6 +19,9 @@ const ARCHIVE: &str = "trino-server-476.tar.gz";
 /// Kept of some fifty.
 const PLUGINS: [&str; 2] = ["cassandra", "elasticsearch"];
 const PATIENCE: Duration = Duration::from_secs(240);
+/// The catalogs of the cluster.
+const SCYLLA: &str = include_str!("../../../deploy/trino/catalog/scylla.properties");
+const ELASTICSEARCH: &str = include_str!("../../../deploy/trino/catalog/elasticsearch.properties");
 const JVM: &str = "-server
 -Xmx1g
 -XX:InitialRAMPercentage=5
@@ -107,38 +110,40 @@ impl Service for Trino {
     }
 }
 
-/// A catalog for each server that runs.
+/// A catalog for each server that runs: that which is shipped, on the server's port.
 fn catalogs(folder: &Path) -> Result<()> {
     let state = State::load(&super::folder())?;
     let mut written = 0;
     for (name, value) in state.entries.iter().flat_map(|it| &it.variables) {
-        let port = || value.rsplit_once(':').map(|it| it.1).context("an address without a port");
-        let (file, text) = match name.as_str() {
-            "FTS_TEST_CASSANDRA" => (
-                "scylla.properties",
-                format!(
-                    "connector.name=cassandra\ncassandra.contact-points=127.0.0.1\n\
-                     cassandra.native-protocol-port={}\ncassandra.load-policy.use-dc-aware=true\n\
-                     cassandra.load-policy.dc-aware.local-dc=datacenter1\n",
-                    port()?
-                ),
-            ),
-            "FTS_TEST_ELASTICSEARCH" => (
-                "elasticsearch.properties",
-                format!(
-                    "connector.name=elasticsearch\nelasticsearch.host=127.0.0.1\n\
-                     elasticsearch.port={}\nelasticsearch.default-schema-name=default\n\
-                     elasticsearch.ignore-publish-address=true\n",
-                    port()?
-                ),
-            ),
+        let (file, shipped) = match name.as_str() {
+            "FTS_TEST_CASSANDRA" => ("scylla.properties", SCYLLA),
+            "FTS_TEST_ELASTICSEARCH" => ("elasticsearch.properties", ELASTICSEARCH),
             _ => continue,
         };
-        fs::write(folder.join(file), text)?;
+        let port = value.rsplit_once(':').context("an address without a port")?.1;
+        fs::write(folder.join(file), catalog(shipped, port))?;
         written += 1;
     }
     ensure!(written > 0, "there is nothing to read: start cassandra or elasticsearch first");
     Ok(())
+}
+
+/// On this machine nobody logs in.
+fn catalog(shipped: &str, port: &str) -> String {
+    let mut text = String::new();
+    for line in shipped.lines() {
+        let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let value = match key.rsplit('.').next().unwrap_or(key) {
+            "host" | "contact-points" => "127.0.0.1",
+            "port" | "native-protocol-port" => port,
+            "security" | "user" | "username" | "password" => continue,
+            _ => value,
+        };
+        text += &format!("{key}={value}\n");
+    }
+    text
 }
 
 /// A Java that is young enough.
@@ -152,4 +157,22 @@ fn java_home() -> Result<PathBuf> {
             && it.join("bin/java").is_file()
     });
     found.context("Trino needs a Java 25, such as Temurin's: name its home in JAVA_HOME_TRINO")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_is_the_shipped_one_but_for_its_place_and_password() {
+        assert_eq!(
+            catalog("# a\nconnector.name=x\nx.host=far\nx.port=1\nx.auth.user=u\nx.other=y", "7"),
+            "connector.name=x\nx.host=127.0.0.1\nx.port=7\nx.other=y\n"
+        );
+        for shipped in [SCYLLA, ELASTICSEARCH] {
+            let text = catalog(shipped, "7");
+            assert!(text.contains("=127.0.0.1\n") && text.contains("port=7\n"), "{text}");
+            assert!(!text.contains("ENV:"), "{text}");
+        }
+    }
 }
