@@ -18,7 +18,7 @@ const ARTIFACT: &str = "io.trino:trino-server:476:tar.gz";
 const ARCHIVE: &str = "trino-server-476.tar.gz";
 /// Kept of some fifty.
 const PLUGINS: [&str; 2] = ["cassandra", "elasticsearch"];
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// The catalogs of the cluster.
 const SCYLLA: &str = include_str!("../../../deploy/trino/catalog/scylla.properties");
 const ELASTICSEARCH: &str = include_str!("../../../deploy/trino/catalog/elasticsearch.properties");
