@@ -1,6 +1,7 @@
 //! The metrics: every name, with its unit and what it means. Dashboards and alert rules rest on them.
 //!
-//! Names are `fts_<noun>[_<unit>][_total]`. Whoever counts takes the constant; the binary calls
+//! Names are `fts_<noun>[_<unit>][_total]`, but for what every process has: those are called as
+//! Prometheus' own libraries call them. Whoever counts takes the constant; the binary calls
 //! [`describe`] once.
 
 use metrics::Unit;
@@ -147,6 +148,32 @@ pub const LOG_SPILL_BYTES: &str = "fts_log_spill_bytes";
 pub const LOG_SPILLED_RECORDS_TOTAL: &str = "fts_log_spilled_records_total";
 /// Appends refused because as much waits as may.
 pub const LOG_SPILL_REFUSALS_TOTAL: &str = "fts_log_spill_refusals_total";
+
+/// Shards that no live node has confirmed to do, as this node sees it, by `kind`.
+pub const UNOWNED_SHARDS: &str = "fts_unowned_shards";
+/// Whether the node is ready: what `/readyz` says.
+pub const READY: &str = "fts_ready";
+/// From a trade to receiving it over a stream.
+pub const RECEIVED_LATENCY_SECONDS: &str = "fts_received_latency_seconds";
+/// When the newest checkpoint was saved, or found to hold all that is folded.
+pub const CHECKPOINT_SAVED_SECONDS: &str = "fts_checkpoint_saved_seconds";
+
+/// CPU time that the process has used.
+pub const PROCESS_CPU_SECONDS_TOTAL: &str = "process_cpu_seconds_total";
+/// Memory of the process that is in RAM.
+pub const PROCESS_RESIDENT_MEMORY_BYTES: &str = "process_resident_memory_bytes";
+/// Addresses that the process has reserved.
+pub const PROCESS_VIRTUAL_MEMORY_BYTES: &str = "process_virtual_memory_bytes";
+/// Files, sockets and the like that are open.
+pub const PROCESS_OPEN_FDS: &str = "process_open_fds";
+/// How many may be.
+pub const PROCESS_MAX_FDS: &str = "process_max_fds";
+/// Threads of the process.
+pub const PROCESS_THREADS: &str = "process_threads";
+/// When the process started.
+pub const PROCESS_START_TIME_SECONDS: &str = "process_start_time_seconds";
+/// Bytes that the process moved to and from disks.
+pub const DISK_BYTES_TOTAL: &str = "fts_disk_bytes_total";
 
 /// Every metric there is.
 pub const ALL: &[Metric] = &[
@@ -319,6 +346,37 @@ pub const ALL: &[Metric] = &[
         Unit::Bytes,
         "length of SQLite's write-ahead log; it starts over once it is moved into the file",
     ),
+    gauge(
+        UNOWNED_SHARDS,
+        Unit::Count,
+        "shards that no live node has confirmed to do, as this node sees it, by `kind` (feed, \
+         partition, singleton)",
+    ),
+    gauge(READY, Unit::Count, "1 if the node is ready, else 0: what /readyz says"),
+    histogram(
+        RECEIVED_LATENCY_SECONDS,
+        Unit::Seconds,
+        "from a trade, by the exchange's clock, to receiving it over a stream, by this machine's; 0 \
+         where it seems to come from the future",
+    ),
+    gauge(
+        CHECKPOINT_SAVED_SECONDS,
+        Unit::Seconds,
+        "when a checkpoint was last saved, or found to hold all that is folded, or when folding \
+         began, since the epoch, by `store` and `partition`; 0: not here any more",
+    ),
+    counter(PROCESS_CPU_SECONDS_TOTAL, Unit::Seconds, "CPU time used, user and system"),
+    gauge(PROCESS_RESIDENT_MEMORY_BYTES, Unit::Bytes, "memory of the process that is in RAM"),
+    gauge(PROCESS_VIRTUAL_MEMORY_BYTES, Unit::Bytes, "addresses that the process has reserved"),
+    gauge(PROCESS_OPEN_FDS, Unit::Count, "files, sockets and the like that are open"),
+    gauge(PROCESS_MAX_FDS, Unit::Count, "how many files, sockets and the like may be open"),
+    gauge(PROCESS_THREADS, Unit::Count, "threads of the process"),
+    gauge(PROCESS_START_TIME_SECONDS, Unit::Seconds, "when the process started, since the epoch"),
+    counter(
+        DISK_BYTES_TOTAL,
+        Unit::Bytes,
+        "bytes that the process moved to and from disks, by `direction` (read, written)",
+    ),
 ];
 
 const fn counter(name: &'static str, unit: Unit, help: &'static str) -> Metric {
@@ -352,7 +410,7 @@ mod tests {
     fn names_are_unique_and_say_what_they_count() {
         for (position, metric) in ALL.iter().enumerate() {
             let Metric { name, kind, .. } = metric;
-            assert!(name.starts_with("fts_"), "{name}");
+            assert!(name.starts_with("fts_") || name.starts_with("process_"), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert!(!ALL[..position].iter().any(|other| other.name == *name), "{name} is twice");
         }

@@ -94,6 +94,17 @@ impl Share {
     }
 }
 
+/// Shards that nobody does, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unowned {
+    /// A symbol on a feed.
+    pub feeds: usize,
+    /// Partitions of the log.
+    pub partitions: usize,
+    /// What is done once.
+    pub singletons: usize,
+}
+
 /// Who does what. The same on every node that sees the same members and shards, in whatever order
 /// it lists them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +114,8 @@ pub struct Placement {
     symbols: Vec<Symbol>,
     /// The same, for the shares.
     wanted: Arc<BTreeSet<Symbol>>,
+    /// Feeds of each symbol: 0, 1 or 2.
+    copies: usize,
     feeds: Vec<Owners>,
     partitions: Vec<Owners>,
     singletons: Vec<Singleton>,
@@ -157,6 +170,7 @@ impl Placement {
             names: members.into_iter().map(|member| member.name).collect(),
             wanted: Arc::new(symbols.iter().cloned().collect()),
             symbols,
+            copies: usize::from(shards.feeds.min(2)),
             feeds,
             partitions: fill::assign(&partition_keys, Copies::One, &nodes),
             singletons,
@@ -207,6 +221,21 @@ impl Placement {
         let index = self.singletons.binary_search(&singleton).ok()?;
         let [owner, _] = self.singleton_owners.get(index)?;
         self.name(*owner)
+    }
+
+    /// How many shards nobody does, where `does` tells of whom it is known that they do their share.
+    pub fn unowned(&self, does: impl Fn(&str) -> bool) -> Unowned {
+        let done: Vec<bool> = self.names.iter().map(|name| does(name)).collect();
+        let is_open = |owner: &Option<usize>| {
+            !owner.and_then(|index| done.get(index).copied()).unwrap_or(false)
+        };
+        let first = |owners: &&Owners| owners.first().is_none_or(is_open);
+        let feeds = self.feeds.iter().flat_map(|owners| owners.iter().take(self.copies));
+        Unowned {
+            feeds: feeds.filter(|owner| is_open(owner)).count(),
+            partitions: self.partitions.iter().filter(first).count(),
+            singletons: self.singleton_owners.iter().filter(first).count(),
+        }
     }
 
     /// A hash of what this was computed from: nodes with equal epochs agree.

@@ -44,13 +44,13 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let log = Arc::clone(&ports.log);
     let view = Arc::new(View::default());
     let (stop_http, shutdown) = watch::channel(false);
-    let rendered = Arc::clone(&metrics);
+    let (rendered, shown) = (Arc::clone(&metrics), Arc::clone(&view));
     let flows = Flows::new(config, &ports.log, &clock, &view)?;
     let controller = member.control().await?;
     let web = Web {
         view: Arc::clone(&view),
         store: Arc::clone(ports.store().context("no store is configured")?),
-        metrics: Arc::new(move || rendered.render()),
+        metrics: Arc::new(move || telemetry::render(&rendered, &shown)),
         clock: Arc::clone(&clock),
         node: config.name.clone(),
         nodes: Some(Arc::clone(&controller.nodes)),

@@ -1,9 +1,12 @@
 //! Logs and metrics.
 
+mod process;
+
 use std::io::IsTerminal;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use fts_actors::view::View;
 use fts_core::metrics;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -35,4 +38,13 @@ pub(crate) fn count() -> anyhow::Result<Arc<PrometheusHandle>> {
         .context("cannot set up the metrics")?;
     metrics::describe();
     Ok(Arc::new(handle))
+}
+
+/// What was counted, and how the node and its process are at this moment.
+pub(crate) fn render(handle: &PrometheusHandle, view: &View) -> String {
+    let is_ready = view.update(|picture| picture.problems.is_empty());
+    ::metrics::gauge!(metrics::READY).set(f64::from(u8::from(is_ready)));
+    let mut text = handle.render();
+    process::render(&mut text);
+    text
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use fts_core::aggregate::Aggregate;
 use fts_core::market::{Symbol, Topic};
-use fts_core::metrics::{FOLD_BACKLOG_RECORDS, FOLD_RECORDS, FOLD_ROWS_WAITING, MISSING_TRADES};
+use fts_core::metrics::{
+    CHECKPOINT_SAVED_SECONDS, FOLD_BACKLOG_RECORDS, FOLD_RECORDS, FOLD_ROWS_WAITING,
+    MISSING_TRADES, RECEIVED_LATENCY_SECONDS,
+};
 use fts_core::time::UnixNanos;
-use metrics::{Counter, Gauge};
+use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -32,6 +35,8 @@ pub(super) struct Run {
     pub(super) last_ends: Option<Vec<(Topic, u64)>>,
     /// Whether all that was on disk is absorbed.
     pub(super) is_caught_up: bool,
+    /// Whether it speaks for the partition, as of the last time it was asked.
+    pub(super) leads: bool,
     /// Whether the log is likely to have more than was absorbed.
     pub(super) is_behind: bool,
     /// The symbols that were connected and not told of, and where in the trade topic it says so.
@@ -53,6 +58,8 @@ pub(super) struct Run {
     pub(super) backlog_asked_at: Instant,
     /// Positions of the last checkpoint taken.
     pub(super) checkpointed: Vec<(Topic, u64)>,
+    /// Positions of the last checkpoint saved.
+    pub(super) saved: Vec<(Topic, u64)>,
     pub(super) horizon: Horizon,
     pub(super) releases: Releases,
     pub(super) meters: Meters,
@@ -71,10 +78,12 @@ impl Run {
         Self {
             aggregate,
             checkpointed: positions.clone(),
+            saved: positions.clone(),
             positions,
             on_disk,
             last_ends: None,
             is_caught_up: false,
+            leads: false,
             is_behind: true,
             connected: BTreeMap::new(),
             wanted: Arc::default(),
@@ -115,6 +124,8 @@ pub(super) struct Meters {
     pub(super) missing: Gauge,
     pub(super) waiting: Gauge,
     pub(super) backlog: Gauge,
+    pub(super) saved: Gauge,
+    pub(super) received: Histogram,
 }
 
 impl Meters {
@@ -126,6 +137,8 @@ impl Meters {
             missing: metrics::gauge!(MISSING_TRADES, "partition" => partition),
             waiting: metrics::gauge!(FOLD_ROWS_WAITING, &labels),
             backlog: metrics::gauge!(FOLD_BACKLOG_RECORDS, &labels),
+            saved: metrics::gauge!(CHECKPOINT_SAVED_SECONDS, &labels),
+            received: metrics::histogram!(RECEIVED_LATENCY_SECONDS),
         }
     }
 }
@@ -133,7 +146,7 @@ impl Meters {
 impl Drop for Meters {
     fn drop(&mut self) {
         // Whoever goes on, maybe on another node, counts for itself.
-        for gauge in [&self.missing, &self.waiting, &self.backlog] {
+        for gauge in [&self.missing, &self.waiting, &self.backlog, &self.saved] {
             gauge.set(0.0);
         }
     }

@@ -131,6 +131,8 @@ impl Aggregator {
         let labels = [("store", store.clone()), ("partition", partition.to_string())];
         metrics::gauge!(CHECKPOINT_BYTES, &labels).set(usize_to_f64(saved.bytes.len()));
         metrics::counter!(CHECKPOINTS_TOTAL, "store" => store).increment(1);
+        run.saved.clone_from(&saved.positions);
+        self.show_saved(run);
         let now = Instant::now();
         run.releases.add(now, self.partition.saved.tell(self.target.index, saved.positions));
         for (topic, below) in run.releases.take(now) {
@@ -143,6 +145,12 @@ impl Aggregator {
             picture.partitions.entry(partition).or_default().checkpoint_at = Some(now);
         });
         Ok(())
+    }
+
+    /// Shows that as of this moment a checkpoint is saved that is as good as any.
+    pub(super) fn show_saved(&self, run: &Run) {
+        let seconds = self.clock.now().millis() / 1_000;
+        run.meters.saved.set(f64::from(u32::try_from(seconds).unwrap_or(0)));
     }
 
     /// Whether the checkpoint that is saved knows something that one at `positions` does not. As

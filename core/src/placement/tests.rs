@@ -339,3 +339,33 @@ fn whoever_folds_knows_all_symbols_that_are_wanted() {
         assert_eq!(*placement.share(name).symbols, wanted, "{name}");
     }
 }
+
+#[track_caller]
+fn unowned(members: &[Member], does: &[&str], feeds: usize, partitions: usize, once: usize) {
+    let placement = Placement::compute(members, &shards(10, 2, 6));
+    let expected = Unowned { feeds, partitions, singletons: once };
+    assert_eq!(placement.unowned(|name| does.contains(&name)), expected, "{does:?}");
+}
+
+#[test]
+fn what_nobody_has_confirmed_is_unowned() {
+    let two = alive(&[100, 100]);
+    unowned(&two, &["n0", "n1"], 0, 0, 0);
+    unowned(&two, &[], 20, 6, 2);
+    // Whoever it is has half of it.
+    let placement = Placement::compute(&two, &shards(10, 2, 6));
+    let of = placement.share("n1");
+    unowned(&two, &["n0"], feeds_of(&placement, "n1"), of.partitions.len(), of.singletons.len());
+    unowned(&alive(&[100]), &["n0"], 0, 0, 0);
+    let dead = [member("n0", 100, true), member("n1", 100, false)];
+    unowned(&dead, &["n0"], 0, 0, 0);
+    unowned(&dead, &["n1"], 20, 6, 2);
+    unowned(&alive(&[0]), &["n0"], 20, 6, 2);
+    unowned(&[], &[], 20, 6, 2);
+}
+
+#[test]
+fn one_feed_is_all_there_is_to_own() {
+    let placement = Placement::compute(&alive(&[100]), &shards(10, 1, 6));
+    assert_eq!(placement.unowned(|_| true), Unowned::default());
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fts_core::metrics::{
     CLUSTER_FLAPPING, HANDOVERS_TOTAL, PLACEMENTS_TOTAL, SHARE_PARTITIONS, SHARE_SYMBOLS,
+    UNOWNED_SHARDS,
 };
 use fts_core::placement::{Member, Placement, Shards, Share};
 use tokio::sync::watch;
@@ -130,6 +131,7 @@ impl Controller {
             target: Arc::default(),
             in_force: Arc::default(),
             refreshed: Duration::ZERO,
+            confirmed: None,
             told: Told::default(),
         };
         let running = tokio::spawn(decider.run(gossip.clone())).abort_handle();
@@ -209,6 +211,8 @@ struct Decider {
     target: Arc<Share>,
     /// What this node does in fact, as of the last look.
     in_force: Arc<Share>,
+    /// Who has confirmed its share of which placement.
+    confirmed: Option<(u64, BTreeSet<Arc<str>>)>,
     told: Told,
 }
 
@@ -299,6 +303,7 @@ impl Decider {
         if is_moved || !self.handover.is_done() {
             self.hand_over(now, peers, &placement, &epoch);
         }
+        self.count_unowned(peers, &placement, &epoch);
         let hands_over = !self.handover.is_done();
         let takes_work = members.iter().any(|it| it.live && it.name == self.me);
         let is_same = !is_moved
@@ -352,6 +357,33 @@ impl Decider {
             }
             is_other
         });
+    }
+
+    /// Counts the shards whose owner has not said that it does them. One that is kept meanwhile by its
+    /// owner of before is among them: that lasts seconds.
+    fn count_unowned(&mut self, peers: &[Peer], placement: &Placement, epoch: &str) {
+        let others = peers.iter().filter(|it| it.is_alive && it.name != self.me);
+        let mut confirmed: BTreeSet<Arc<str>> = others
+            .filter(|it| it.says("settled") == epoch)
+            .map(|it| Arc::clone(&it.name))
+            .collect();
+        if self.told.settled == epoch {
+            confirmed.insert(Arc::clone(&self.me));
+        }
+        let confirmed = Some((placement.epoch(), confirmed));
+        if self.confirmed == confirmed {
+            return;
+        }
+        let names = confirmed.as_ref().map(|it| &it.1);
+        let unowned = placement.unowned(|name| names.is_some_and(|it| it.contains(name)));
+        for (kind, shards) in [
+            ("feed", unowned.feeds),
+            ("partition", unowned.partitions),
+            ("singleton", unowned.singletons),
+        ] {
+            metrics::gauge!(UNOWNED_SHARDS, "kind" => kind).set(count(shards));
+        }
+        self.confirmed = confirmed;
     }
 
     /// The members as they look now.
