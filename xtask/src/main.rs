@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command talks to whoever called it")]
 
 mod bench;
+mod debian;
 mod shell;
 mod stack;
 mod test;

@@ -1,5 +1,6 @@
 //! Other programs: started, shown, listened to, ended.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,9 +46,29 @@ pub(crate) fn release_binary(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
+/// Builds what users run, if need be.
+pub(crate) fn build_release() -> Result<()> {
+    let packages = ["--package", "fts-node", "--package", "fts-exchange"];
+    run(cargo().args(["build", "--locked", "--release", "--bins"]).args(packages))
+}
+
 /// Whether this is a machine where nobody reads: what is skipped there has not been proven.
 pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+/// The files of a folder whose names end so, in order.
+pub(crate) fn files(folder: &Path, end: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(end) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Shows the command, runs it, and fails if it fails.

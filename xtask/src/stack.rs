@@ -2,16 +2,21 @@
 //! from package registries through the usual tools, into `target/stack/dist`; what they write lies
 //! in `target/stack/run`, and is gone after `down`.
 //!
-//! A server is a [`Service`]; [`SERVICES`] lists them all. They listen on 127.0.0.1 only. Tests find
-//! them by environment variables (`FTS_TEST_KAFKA=127.0.0.1:41233`), which [`ensure()`] hands over.
+//! A server is a [`Service`]; [`SERVICES`] lists them all: other people's, and the project's own on top
+//! of them, three nodes on a simulated exchange. They listen on 127.0.0.1 only. Tests find them by
+//! environment variables (`FTS_TEST_KAFKA=127.0.0.1:41233`), which [`ensure()`] hands over.
 
 mod cassandra;
 mod certificates;
 mod elasticsearch;
+mod exchange;
 mod java;
 mod kafka;
+mod nodes;
 mod ports;
 mod process;
+mod prometheus;
+mod start;
 mod state;
 mod superset;
 mod trino;
@@ -20,16 +25,16 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command as Program;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
 use self::process::Process;
 use self::state::{Entry, State};
 pub(crate) use self::superset::python as superset_python;
-use crate::shell::{self, Stopwatch};
+use crate::shell;
 
 /// Every server there is. Its place in the list is its place behind `--base-port`.
-const SERVICES: [&dyn Service; 8] = [
+const SERVICES: [&dyn Service; 11] = [
     &kafka::Kafka { name: "kafka", brokers: 1 },
     &kafka::Kafka { name: "kafka3", brokers: 3 },
     &cassandra::Cassandra { name: "cassandra", secure: false },
@@ -38,10 +43,17 @@ const SERVICES: [&dyn Service; 8] = [
     &elasticsearch::Elasticsearch { name: "elasticsearch-secure", secure: true },
     &superset::Superset,
     &trino::Trino,
+    &exchange::Exchange,
+    &nodes::Nodes,
+    &prometheus::Prometheus,
 ];
 
-/// What `up` starts where none is named.
-const USUAL: [&str; 3] = ["kafka", "cassandra", "elasticsearch"];
+/// What `up` starts where none is named, or this.
+const EVERYTHING: &str = "all";
+
+/// All that belongs together: the cluster, what it stands on, and what looks at it.
+const TOGETHER: [&str; 8] =
+    ["kafka", "cassandra", "elasticsearch", "exchange", "nodes", "prometheus", "trino", "superset"];
 
 /// Ports that `--base-port` sets aside for each server.
 const PORTS_EACH: u16 = 10;
@@ -53,6 +65,16 @@ trait Service: Sync {
 
     /// How many ports it listens on; at most [`PORTS_EACH`].
     fn ports(&self) -> usize;
+
+    /// What is started with it, and before it.
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What it waits for if that is to start, too.
+    fn follows(&self) -> &'static [&'static str] {
+        self.needs()
+    }
 
     /// Downloads what it runs from. Does nothing where that is done.
     fn fetch(&self, site: &Site) -> Result<()>;
@@ -81,9 +103,10 @@ struct Started {
 pub(crate) enum Command {
     /// Starts servers and waits until they serve: kafka (one broker), kafka3 (three), cassandra,
     /// elasticsearch, the last two also as cassandra-secure and elasticsearch-secure (TLS, password),
-    /// superset, trino (on those of the stack that run already).
+    /// superset, trino (on those of the stack that run), exchange (a simulated market), nodes (three,
+    /// with all they need), prometheus (on those nodes).
     Up {
-        /// Which; kafka, cassandra and elasticsearch if none is named.
+        /// Which; if none is named, or `all`: one of each, without TLS and passwords.
         services: Vec<String>,
         /// Listens from this port on, ten ports a server, instead of on ports that are free.
         #[arg(long)]
@@ -103,12 +126,12 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Up { services, base_port } => {
-            let names: Vec<&str> = if services.is_empty() {
-                USUAL.to_vec()
+            let names: Vec<&str> = services.iter().map(String::as_str).collect();
+            if names.is_empty() || names == [EVERYTHING] {
+                up(&TOGETHER, *base_port)?;
             } else {
-                services.iter().map(String::as_str).collect()
-            };
-            up(&names, *base_port)?;
+                up(&names, *base_port)?;
+            }
             env()
         }
         Command::Down { services } => {
@@ -152,71 +175,31 @@ pub(crate) fn ensure(names: &[&str]) -> Result<Ensured> {
     Ok(Ensured { started, variables })
 }
 
-/// Starts what does not run yet, side by side; answers what that was.
+/// Starts what does not run yet, and what that needs, side by side; answers what that was.
 fn up(names: &[&str], base_port: Option<u16>) -> Result<Vec<&'static str>> {
     let _lock = lock()?;
     let mut state = State::load(&folder())?;
-    let mut wanted = Vec::new();
-    for name in names {
-        let (place, service) = find(name)?;
-        match state.entries.iter().position(|it| it.service == *name) {
-            Some(at) if state.entries.get(at).is_some_and(Entry::is_whole) => {
+    let mut wanted: Vec<&'static dyn Service> = Vec::new();
+    for service in start::with_needs(names)? {
+        let name = service.name();
+        if let Some(at) = state.entries.iter().position(|it| it.service == name) {
+            let is_whole = state.entries.get(at).is_some_and(Entry::is_whole);
+            let is_founded = wanted.iter().all(|it| !service.needs().contains(&it.name()));
+            if is_whole && is_founded {
                 println!("{name}: is up");
                 continue;
             }
-            Some(at) => {
-                println!("{name}: a process of it is gone; starting again");
-                clear(&state.entries.remove(at))?;
-                state.save(&folder())?;
-            }
-            None => {}
+            let gone = if is_whole { "what it stands on" } else { "a process of it" };
+            println!("{name}: {gone} is gone; starting again");
+            clear(&state.entries.remove(at))?;
+            state.save(&folder())?;
         }
-        wanted.push((place, service));
+        wanted.push(service);
     }
-    for (_, service) in &wanted {
+    for service in &wanted {
         service.fetch(&site(*service))?;
     }
-    let mut starting = Vec::new();
-    for (place, service) in wanted {
-        starting.push((service, ports::choose(service.ports(), base_port, place)?));
-    }
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = starting
-            .into_iter()
-            .map(|(service, ports)| (service, scope.spawn(move || start(service, &ports))))
-            .collect();
-        threads.into_iter().map(|(service, thread)| (service, thread.join())).collect()
-    });
-    let (mut started, mut failed) = (Vec::new(), Vec::new());
-    for (service, outcome) in outcomes {
-        match outcome {
-            Ok(Ok(entry)) => {
-                state.entries.push(entry);
-                started.push(service.name());
-            }
-            Ok(Err(error)) => failed.push(format!("{}: {error:#}", service.name())),
-            Err(_) => failed.push(format!("{}: starting it panicked", service.name())),
-        }
-    }
-    state.save(&folder())?;
-    ensure!(failed.is_empty(), "{}", failed.join("\n"));
-    Ok(started)
-}
-
-fn start(service: &dyn Service, ports: &[u16]) -> Result<Entry> {
-    let site = site(service);
-    if site.run.exists() {
-        fs::remove_dir_all(&site.run)?;
-    }
-    fs::create_dir_all(&site.run)?;
-    println!("{}: starting", service.name());
-    let watch = Stopwatch::start();
-    let Started { processes, variables } = service.start(&site, ports)?;
-    let seconds = watch.elapsed().as_secs_f64();
-    let place = variables.first().map_or("", |it| it.1.as_str());
-    println!("{}: up after {seconds:.1} s at {place}", service.name());
-    let processes = processes.into_iter().map(Process::keep).collect();
-    Ok(Entry { service: service.name().to_owned(), ports: ports.to_vec(), processes, variables })
+    start::all(&wanted, state, base_port)
 }
 
 fn down(names: &[&str]) -> Result<()> {
@@ -259,13 +242,15 @@ fn status() -> Result<bool> {
         return Ok(true);
     }
     println!("{:<22} {:<10} {:>8} {:>9}  ports", "service", "process", "pid", "memory");
-    let mut all_run = true;
+    let (mut all_run, mut total) = (true, 0);
     for entry in &state.entries {
         let ports: Vec<_> = entry.ports.iter().map(u16::to_string).collect();
         for (at, record) in entry.processes.iter().enumerate() {
             all_run &= record.is_alive();
             let memory = if record.is_alive() {
-                format!("{} MiB", record.memory_mib())
+                let mib = record.memory_mib();
+                total += mib;
+                format!("{mib} MiB")
             } else {
                 "GONE".to_owned()
             };
@@ -274,6 +259,7 @@ fn status() -> Result<bool> {
             println!("{service:<22} {label:<10} {pid:>8} {memory:>9}  {ports}");
         }
     }
+    println!("{:<22} {:<10} {:>8} {:>9}", "all of it", "", "", format!("{total} MiB"));
     Ok(all_run)
 }
 

@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 
     let mut report = Report::default();
     let built = !parts.iter().any(Part::needs_release)
-        || report.run("release build", || build_release().map(|()| Tally::default()));
+        || report.run("release build", || shell::build_release().map(|()| Tally::default()));
     for part in parts {
         let name = part.to_possible_value().map_or_else(String::new, |it| it.get_name().to_owned());
         if part.needs_release() && !built {
@@ -144,7 +144,7 @@ pub(crate) fn kill(arguments: &KillArguments) -> Result<bool> {
 /// The whole matrix of harm, with and without Kafka, once for this seed.
 pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
     if !arguments.dev {
-        build_release()?;
+        shell::build_release()?;
     }
     // A pattern for the brokers that the scenes start, kill and stop.
     let servers = stack::ensure(&["kafka"])?;
@@ -202,11 +202,6 @@ impl Part {
             Self::Superset => superset::run(),
         }
     }
-}
-
-fn build_release() -> Result<()> {
-    let packages = ["--package", "fts-node", "--package", "fts-exchange"];
-    shell::run(shell::cargo().args(["build", "--locked", "--release", "--bins"]).args(packages))
 }
 
 /// Every test of every crate but the end-to-end ones, which run against the release binaries.

@@ -47,6 +47,10 @@ impl Service for Trino {
         1
     }
 
+    fn follows(&self) -> &'static [&'static str] {
+        &["cassandra", "elasticsearch"]
+    }
+
     fn fetch(&self, site: &Site) -> Result<()> {
         let home = site.dist.join("trino-server");
         if home.join("plugin").join("only").is_file() {

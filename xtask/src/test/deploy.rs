@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::page;
 use super::report::Tally;
-use crate::shell;
+use crate::debian;
+use crate::shell::{self, files};
 
 /// A check, where its program comes from, and what it does with it.
 type Check = (&'static str, fn() -> Result<PathBuf>, fn(&Path) -> Result<()>);
@@ -143,40 +144,11 @@ fn go() -> Result<PathBuf> {
 }
 
 fn promtool() -> Result<PathBuf> {
-    debian("promtool", "prometheus")
+    debian::program("promtool", "prometheus")
 }
 
 fn amtool() -> Result<PathBuf> {
-    debian("amtool", "prometheus-alertmanager")
-}
-
-/// A program of a Debian package: installed, or unpacked below `target` without being installed.
-fn debian(program: &str, package: &str) -> Result<PathBuf> {
-    if let Some(found) = shell::which(program) {
-        return Ok(PathBuf::from(found));
-    }
-    let folder = shell::target().join("debian").join(package);
-    let unpacked = folder.join("usr/bin").join(program);
-    if unpacked.exists() {
-        return Ok(unpacked);
-    }
-    let advice = || format!("`{program}` is not installed: it is in Debian's package {package}");
-    fs::create_dir_all(&folder)?;
-    let download = || {
-        let mut apt = Command::new("apt-get");
-        shell::run(apt.current_dir(&folder).args(["download", "-qq", package]))
-    };
-    if download().is_err() {
-        // The list of packages may be old, or not there.
-        shell::run(Command::new("apt-get").args(["update", "-qq"])).with_context(advice)?;
-        download().with_context(advice)?;
-    }
-    for archive in files(&folder, ".deb")? {
-        shell::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&folder))?;
-        fs::remove_file(archive)?;
-    }
-    ensure!(unpacked.exists(), "{package} has no {program}");
-    Ok(unpacked)
+    debian::program("amtool", "prometheus-alertmanager")
 }
 
 /// An empty folder.
@@ -187,18 +159,4 @@ fn scratch(name: &str) -> Result<PathBuf> {
     }
     fs::create_dir_all(&folder)?;
     Ok(folder)
-}
-
-/// The files of a folder whose names end so, in order.
-fn files(folder: &Path, end: &str) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(end) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
