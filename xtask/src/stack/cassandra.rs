@@ -17,7 +17,7 @@ const LOGBACK: &str = "<configuration><appender name=\"O\" class=\"ch.qos.logbac
     <encoder><pattern>%-5level %date{ISO8601} %F:%L - %msg%n</pattern></encoder></appender>\
     <root level=\"INFO\"><appender-ref ref=\"O\"/></root></configuration>\n";
 const HEAP: &str = "896m";
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 
 /// Packages of Java itself that Cassandra reaches into.
 const EXPORTS: [&str; 9] = [

@@ -20,7 +20,7 @@ const DESCRIPTOR: &str = "plugins/fts-dev/plugin-descriptor.properties";
 const HEAP: &str = "640m";
 /// Known to everybody on purpose: the server serves this machine only, and only tests.
 const PASSWORD: &str = "fts-test-password";
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 /// It refuses to run as root, and runs as nobody then.
 const NOBODY: &str = "65534";
 

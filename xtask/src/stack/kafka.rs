@@ -20,7 +20,7 @@ const USER: &str = "fts";
 /// Known to everybody on purpose: the broker serves this machine only, and only tests.
 const PASSWORD: &str = "fts-test-password";
 const HEAP: &str = "320m";
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Ports of a broker: plain text, SASL and TLS, controller.
 const PORTS: usize = 3;

@@ -13,7 +13,7 @@ use crate::shell;
 
 const COUNT: usize = 3;
 /// Topics and tables have to be made first.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 
 /// One process a node.
 pub(super) struct Nodes;
