@@ -22,7 +22,7 @@ use fts_core::metrics::STRAY_TRANSACTIONS_TOTAL;
 use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
 use fts_core::row::{CandleRow, Table};
-use fts_core::time::{Clock, UnixNanos};
+use fts_core::time::Clock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -231,12 +231,8 @@ impl Aggregator {
                     Source::Control => fts_proto::control::decode(&stored.record.value),
                     Source::Stream | Source::Backfill => self.decode.decode(*topic, &stored.record),
                 };
-                if run.leads
-                    && run.is_caught_up
-                    && stored.record.source == Source::Stream
-                    && let Ok(Event::Trade(trade)) = &event
-                {
-                    run.meters.received.record(lag(trade.time, stored.record.received_at));
+                if run.leads && run.is_caught_up {
+                    run.meters.heard(&stored.record, &event);
                 }
                 if matches!(event, Ok(Event::Connected)) {
                     run.connected.insert(stored.record.key.clone(), stored.offset);
@@ -474,12 +470,6 @@ impl Aggregator {
     }
 }
 
-/// Seconds from `time`, epoch milliseconds by the exchange's clock, to receiving it.
-fn lag(time: i64, received_at: UnixNanos) -> f64 {
-    let at = UnixNanos(time.saturating_mul(1_000_000));
-    received_at.since(at).as_secs_f64()
-}
-
 fn show(view: &mut SymbolView, state: &SymbolState) {
     let counts = state.counts;
     view.messages = counts.records;
@@ -503,20 +493,5 @@ fn show(view: &mut SymbolView, state: &SymbolState) {
     view.book = state.best.or(view.book);
     if state.ticker.is_some() {
         view.ticker.clone_from(&state.ticker);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lag_is_seconds_and_never_negative() {
-        let check = |time, received_at, seconds: f64| {
-            assert!((lag(time, UnixNanos(received_at)) - seconds).abs() < 1e-9, "{time}");
-        };
-        check(1_700_000_000_000, 1_700_000_000_002_500_000, 0.002_5);
-        check(1_700_000_000_000, 1_699_999_999_000_000_000, 0.0);
-        check(i64::MAX, 0, 0.0);
     }
 }

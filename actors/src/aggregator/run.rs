@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fts_core::aggregate::Aggregate;
-use fts_core::market::{Symbol, Topic};
+use fts_core::market::{Event, Source, Symbol, Topic};
 use fts_core::metrics::{
     CHECKPOINT_SAVED_SECONDS, FOLD_BACKLOG_RECORDS, FOLD_RECORDS, FOLD_ROWS_WAITING,
     MISSING_TRADES, RECEIVED_LATENCY_SECONDS,
 };
+use fts_core::port::log::Record;
 use fts_core::time::UnixNanos;
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::oneshot;
@@ -143,6 +144,15 @@ impl Meters {
     }
 }
 
+impl Meters {
+    /// Measures how late a record of the streams came, if it tells when it should have.
+    pub(super) fn heard<E>(&self, record: &Record, event: &Result<Event, E>) {
+        if let (Source::Stream, Ok(Event::Trade(trade))) = (record.source, event) {
+            self.received.record(lag(trade.time, record.received_at));
+        }
+    }
+}
+
 impl Drop for Meters {
     fn drop(&mut self) {
         // Whoever goes on, maybe on another node, counts for itself.
@@ -171,4 +181,25 @@ pub(super) fn sum(positions: &[(Topic, u64)]) -> u64 {
 
 pub(super) fn position(positions: &[(Topic, u64)], topic: Topic) -> u64 {
     positions.iter().find(|it| it.0 == topic).map_or(0, |it| it.1)
+}
+
+/// Seconds from `time`, epoch milliseconds by the exchange's clock, to receiving it.
+fn lag(time: i64, received_at: UnixNanos) -> f64 {
+    let at = UnixNanos(time.saturating_mul(1_000_000));
+    received_at.since(at).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_is_seconds_and_never_negative() {
+        let check = |time, received_at, seconds: f64| {
+            assert!((lag(time, UnixNanos(received_at)) - seconds).abs() < 1e-9, "{time}");
+        };
+        check(1_700_000_000_000, 1_700_000_000_002_500_000, 0.002_5);
+        check(1_700_000_000_000, 1_699_999_999_000_000_000, 0.0);
+        check(i64::MAX, 0, 0.0);
+    }
 }
