@@ -52,8 +52,8 @@ impl Service for Nodes {
             command.args(["--data-dir", "data", "--http", &format!("127.0.0.1:{http}")]);
             command.args(["--cluster-listen", &format!("127.0.0.1:{cluster}")]);
             command.args(["--set", &format!("name={name}")]);
-            // The simulated provider takes any key.
-            command.env("FTS_BATCH_KEY", "demo");
+            // The simulated provider takes any key but `demo`, which is for one symbol.
+            command.env("FTS_BATCH_KEY", "simulated");
             processes.push(Process::start(&name, &mut command, &folder.join("log"))?);
         }
         for (process, http) in processes.iter_mut().zip(http) {
