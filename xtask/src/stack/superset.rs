@@ -22,7 +22,7 @@ const USER: &str = "admin";
 /// Known to everybody on purpose, as the key: it serves this machine only, and only tests.
 const PASSWORD: &str = "fts-test-password";
 const KEY: &str = "known-to-everybody-on-purpose-it-serves-tests-only";
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One process, with threads.
 pub(super) struct Superset;
