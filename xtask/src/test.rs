@@ -143,7 +143,9 @@ pub(crate) fn kill(arguments: &KillArguments) -> Result<bool> {
 
 /// The whole matrix of harm, with and without Kafka, once for this seed.
 pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
-    if !arguments.dev {
+    if arguments.dev {
+        shell::run(shell::cargo().args(["build", "--locked", "--workspace", "--bins"]))?;
+    } else {
         shell::build_release()?;
     }
     // A pattern for the brokers that the scenes start, kill and stop.
@@ -152,7 +154,9 @@ pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
         e2e(&[if arguments.scenes.is_empty() { "chaos::" } else { &arguments.scenes }]);
     command.args(["--test-threads", "1"]);
     if arguments.dev {
-        command.env_remove("FTS_NODE_BIN").env_remove("FTS_EXCHANGE_BIN");
+        let built = shell::target().join("debug");
+        command.env("FTS_NODE_BIN", built.join("fts-node"));
+        command.env("FTS_EXCHANGE_BIN", built.join("fts-exchange"));
     }
     command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
     for (name, value) in [
