@@ -82,7 +82,8 @@ struct Progress {
 /// What to ask for a symbol.
 enum Task {
     FirstSight,
-    Fill(i64, i64),
+    /// Trades of these ids, ascending, ends inclusive.
+    Fill(Vec<(i64, i64)>),
     Probe,
 }
 
@@ -192,7 +193,9 @@ impl Backfill {
         }
         let tail =
             need.last.filter(|last| *last < entry.target).map(|last| (last + 1, entry.target));
-        if let Some((first, last)) = need.holes.first().copied().or(tail) {
+        // What is known to be missing, in the order of ids: the tail is behind all holes.
+        let missing: Vec<(i64, i64)> = need.holes.iter().copied().chain(tail).collect();
+        if let Some((first, _)) = missing.first().copied() {
             let since = match entry.hole {
                 Some((known, since)) if known == first => since,
                 _ => {
@@ -201,7 +204,7 @@ impl Backfill {
                 }
             };
             let ready = since + self.delay;
-            return if ready <= now { Ok(Task::Fill(first, last)) } else { Err(ready - now) };
+            return if ready <= now { Ok(Task::Fill(missing)) } else { Err(ready - now) };
         }
         entry.hole = None;
         let is_quiet = entry.last_changed_at.elapsed() > self.quiet_probe;
@@ -217,9 +220,9 @@ impl Backfill {
         stop: &mut Stop,
     ) -> Result<(), JobError> {
         let asked = async {
-            match task {
+            match &task {
                 Task::FirstSight => self.first_sight(symbol, need).await,
-                Task::Fill(first, last) => self.fill(symbol, first, last).await,
+                Task::Fill(missing) => self.fill(symbol, missing).await,
                 Task::Probe => {
                     let latest = self.history.latest(symbol).await?;
                     Ok(Answer { target: latest.map(|it| it.id), ..Answer::default() })
@@ -291,19 +294,22 @@ impl Backfill {
         let trades = self.history.trades(symbol, (from - 1).max(0)).await?;
         let floor = trades.first().map_or(top, |it| it.id).min(top);
         let mut records = vec![(Source::Control, fts_proto::control::floor(symbol, floor))];
-        let wanted = trades.into_iter().filter(|it| it.id < top);
+        // What is missing above it costs nothing where the same answer has it.
+        let wanted = trades.into_iter().filter(|it| it.id < top || is_in(&need.holes, it.id));
         records.extend(wanted.map(|it| (Source::Backfill, it.value)));
         tracing::info!(%symbol, floor, latest = latest.id, "the record begins");
         Ok(Answer { target: Some(latest.id), records })
     }
 
-    /// Fetches the beginning of a hole.
-    async fn fill(&self, symbol: &Symbol, first: i64, last: i64) -> Result<Answer, HistoryError> {
-        let trades = self.history.trades(symbol, first).await?;
-        let absent = absent(&trades, first, last);
-        let wanted: Vec<_> =
-            trades.into_iter().filter(|it| (first..=last).contains(&it.id)).collect();
-        tracing::debug!(%symbol, first, last, fetched = wanted.len(), "filling");
+    /// Fetches as much of what is missing, from its beginning on, as one answer has: it costs the same
+    /// whether it fills one hole or fifty.
+    async fn fill(&self, symbol: &Symbol, missing: &[(i64, i64)]) -> Result<Answer, HistoryError> {
+        let Some((from, _)) = missing.first().copied() else { return Ok(Answer::default()) };
+        let trades = self.history.trades(symbol, from).await?;
+        let absent: Vec<_> =
+            missing.iter().flat_map(|(first, last)| absent(&trades, *first, *last)).collect();
+        let wanted: Vec<_> = trades.into_iter().filter(|it| is_in(missing, it.id)).collect();
+        tracing::debug!(%symbol, from, holes = missing.len(), fetched = wanted.len(), "filling");
         metrics::counter!(BACKFILLED_TRADES_TOTAL)
             .increment(u64::try_from(wanted.len()).unwrap_or(0));
         let mut records: Vec<_> =
@@ -353,6 +359,10 @@ struct Answer {
     records: Vec<(Source, Bytes)>,
 }
 
+fn is_in(missing: &[(i64, i64)], id: i64) -> bool {
+    missing.iter().any(|(first, last)| (*first..=*last).contains(&id))
+}
+
 /// The ids from `first` to `last` that an ascending answer skips: below its last id, all that is
 /// not in it does not exist.
 fn absent(trades: &[PastTrade], first: i64, last: i64) -> Vec<(i64, i64)> {
@@ -390,5 +400,8 @@ mod tests {
         check(&[5, 8], 5, 9, &[(6, 7)]);
         check(&[20, 21], 5, 9, &[(5, 9)]);
         check(&[6, 20], 5, 9, &[(5, 5), (7, 9)]);
+        // Of a hole that the answer begins before, and of one that it does not reach.
+        check(&[1, 2, 7, 8], 5, 9, &[(5, 6)]);
+        check(&[1, 2, 3], 5, 9, &[]);
     }
 }

@@ -17,6 +17,7 @@ mod feed;
 mod history;
 mod limit;
 mod net;
+mod portion;
 mod rest;
 mod route;
 
@@ -24,6 +25,7 @@ pub use channel::{Channel, UnknownChannel};
 pub use decode::BinanceDecode;
 pub use feed::{BinanceFeed, FeedConfig};
 pub use history::{BinanceHistory, HistoryConfig};
+pub use portion::Portion;
 
 /// A setting that can't work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

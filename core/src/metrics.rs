@@ -46,6 +46,8 @@ pub const BINANCE_STREAM_ERRORS_TOTAL: &str = "fts_binance_stream_errors_total";
 pub const BINANCE_REST_REQUESTS_TOTAL: &str = "fts_binance_rest_requests_total";
 /// Request weight used in the running minute.
 pub const BINANCE_USED_WEIGHT: &str = "fts_binance_used_weight";
+/// What this node may use of it.
+pub const BINANCE_WEIGHT_PART: &str = "fts_binance_weight_part";
 /// Time spent waiting for a turn.
 pub const BINANCE_THROTTLE_WAIT_SECONDS: &str = "fts_binance_throttle_wait_seconds";
 
@@ -329,6 +331,11 @@ pub const ALL: &[Metric] = &[
         BINANCE_USED_WEIGHT,
         Unit::Count,
         "request weight used in the running minute, by the exchange's count where it tells",
+    ),
+    gauge(
+        BINANCE_WEIGHT_PART,
+        Unit::Count,
+        "request weight that this node may use in a minute: its part of what its address may",
     ),
     histogram(
         BINANCE_THROTTLE_WAIT_SECONDS,

@@ -4,6 +4,7 @@
 
 pub mod calls;
 pub mod controller;
+pub(crate) mod egress;
 pub mod gateway;
 pub mod gossip;
 mod guard;

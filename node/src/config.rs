@@ -138,6 +138,10 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
     ] {
         ensure!(value > 0, "`{key}` is 0: nothing could ever be asked for");
     }
+    ensure!(
+        binance.egress.chars().count() <= 64 && !binance.egress.contains(char::is_control),
+        "`binance.egress` is no short word: write what tells this node's address from others'"
+    );
     for (key, value) in [
         ("binance.read_timeout_ms", binance.read_timeout_ms),
         ("binance.connect_timeout_ms", binance.connect_timeout_ms),
@@ -251,6 +255,33 @@ impl NodeConfig {
     /// Whether the log is in the data directory of one node.
     pub(crate) fn has_embedded_log(&self) -> bool {
         self.written.log.kind == "embedded"
+    }
+
+    /// What to say of the stores where each node of a cluster has rows that no other has, and none has
+    /// all of them.
+    pub(crate) fn split_stores(&self) -> Option<String> {
+        let is_shared = |it: &StoreEntry| {
+            matches!(it.config, StoreConfig::Scylla(_) | StoreConfig::Elasticsearch(_))
+        };
+        let is_own = |it: &&StoreEntry| matches!(it.config, StoreConfig::Sqlite(_));
+        if self.cluster.is_none() || self.has_embedded_log() || self.stores.iter().any(is_shared) {
+            return None;
+        }
+        let own: Vec<_> = self.stores.iter().filter(is_own).map(|it| it.name.as_str()).collect();
+        (!own.is_empty()).then(|| {
+            format!(
+                "{} is this node's own SQLite and holds the rows of the partitions that it folded, no \
+                 others: for all rows in one place add a store that the nodes share (`kind = \
+                 \"scylla\"` or `\"elasticsearch\"`), or join without Kafka (`log.kind = \
+                 \"embedded\"`)",
+                own.join(", ")
+            )
+        })
+    }
+
+    /// By what address the node leaves: nodes that say the same share the exchange's limits.
+    pub(crate) fn egress(&self) -> &str {
+        &self.written.binance.egress
     }
 
     /// What all nodes of a cluster must have alike.
@@ -371,6 +402,33 @@ mod tests {
         let table: toml::Table = FILE.parse().unwrap();
         let dumped: toml::Table = defaults.parse().unwrap();
         assert_eq!(table, dumped, "cluster.toml lists every key");
+    }
+
+    #[test]
+    fn rows_that_no_node_has_all_of_are_told() {
+        #[track_caller]
+        fn check(set: &[&str], stores: &[&str], expected: Option<&str>) {
+            let stores = stores.iter().map(|it| format!("[[stores]]\n{it}\n")).collect::<String>();
+            let told = load_with(&stores, set).unwrap().split_stores();
+            match expected {
+                None => assert_eq!(told, None),
+                Some(name) => {
+                    let told = told.expect("it is told");
+                    assert!(told.starts_with(name) && told.contains("scylla"), "{told}");
+                }
+            }
+        }
+        const KAFKA: &str = "log.kind=kafka";
+        const LISTEN: &str = "cluster.listen=127.0.0.1:7401";
+        const SCYLLA: &str = "kind = \"scylla\"\nnodes = [\"a:1\"]";
+        const SQLITE: &str = "kind = \"sqlite\"";
+        check(&[KAFKA, LISTEN], &[], Some("sqlite"));
+        check(&[KAFKA, LISTEN], &["kind = \"sqlite\"\nname = \"own\""], Some("own"));
+        // Somebody has all of it: the store that is shared, the node that has the log, the one node.
+        check(&[KAFKA, LISTEN], &[SQLITE, SCYLLA], None);
+        check(&[KAFKA, LISTEN], &[SCYLLA], None);
+        check(&[LISTEN], &[], None);
+        check(&[KAFKA], &[], None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fts_actors::pipeline::{Ports, StorePort};
-use fts_adapters::binance::{BinanceFeed, BinanceHistory};
+use fts_adapters::binance::{BinanceFeed, BinanceHistory, FeedConfig, HistoryConfig};
 use fts_adapters::elasticsearch::ElasticsearchStore;
 use fts_adapters::journal::Journal;
 use fts_adapters::kafka::{KafkaConfig, KafkaLog, KafkaOpenError, KafkaResults};
@@ -17,6 +17,7 @@ use fts_core::port::store::{Store, StoreError};
 use fts_core::time::{Clock, SystemClock};
 use tokio::time::Instant;
 
+use crate::cluster::egress::Egress;
 use crate::config::{NodeConfig, StoreConfig, StoreEntry};
 use crate::flows::Decoders;
 
@@ -29,7 +30,7 @@ pub(crate) async fn open(config: &NodeConfig) -> anyhow::Result<Ports> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = open_log(config, &clock).await?;
     let stores = open_stores(config)?;
-    ports(config, log, stores, clock)
+    ports(config, log, stores, clock, &Egress::default())
 }
 
 /// The log.
@@ -131,12 +132,17 @@ pub(crate) fn ports(
     log: Arc<dyn Log>,
     stores: Vec<StorePort>,
     clock: Arc<dyn Clock>,
+    egress: &Egress,
 ) -> anyhow::Result<Ports> {
+    let portion = egress.connects.clone();
+    let feed = FeedConfig { portion, ..config.feed(Arc::clone(&clock)) };
+    let portion = egress.weight.clone();
+    let history = HistoryConfig { portion, ..config.history(Arc::clone(&clock)) };
     Ok(Ports {
         log,
         stores,
-        feed: Arc::new(BinanceFeed::new(config.feed(Arc::clone(&clock)))?),
-        history: Arc::new(BinanceHistory::new(config.history(Arc::clone(&clock)))?),
+        feed: Arc::new(BinanceFeed::new(feed)?),
+        history: Arc::new(BinanceHistory::new(history)?),
         decode: Arc::new(Decoders { mapping: config.mapping.clone() }),
         clock,
     })

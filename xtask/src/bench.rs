@@ -1,18 +1,34 @@
 //! `cargo xtask bench`: what it costs, beside what the machine costs anyhow.
 
+mod cluster;
 mod pipeline;
 mod process;
 mod prometheus;
 mod reference;
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::shell;
 
+/// Frames that a node has received.
+const FRAMES: &str = "fts_binance_frames_total";
+/// Bytes of those frames.
+const BYTES: &str = "fts_binance_bytes_total";
+/// From the receipt of a frame to its row on disk.
+const LATENCY: &str = "fts_stored_latency_seconds";
+/// Trades that came by REST.
+const BACKFILLED: &str = "fts_backfilled_trades_total";
+/// Rows that are on disk.
+const ROWS: &str = "fts_store_rows_total";
+/// What is not measured: connecting, the caches' warming.
+const WARM_UP: Duration = Duration::from_secs(15);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these; all of them if none is named.
+    /// Only these; all but the cluster, which needs Kafka, if none is named.
     #[arg(value_enum)]
     what: Vec<What>,
     /// How long the pipeline is measured, in seconds.
@@ -41,6 +57,8 @@ enum What {
     Micro,
     /// Socket to stored candle, with real processes over loopback.
     Pipeline,
+    /// The same by way of three nodes and three brokers, with one feed and with two.
+    Cluster,
 }
 
 /// Measures and prints; answers true.
@@ -49,11 +67,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     if wanted(What::Micro) {
         micro()?;
     }
+    let seconds = arguments.minutes.map_or(arguments.seconds, |minutes| minutes * 60);
     if wanted(What::Pipeline) {
-        let seconds = arguments.minutes.map_or(arguments.seconds, |minutes| minutes * 60);
         pipeline::run(arguments, seconds)?;
     }
+    if arguments.what.contains(&What::Cluster) {
+        cluster::run(arguments, seconds)?;
+    }
     Ok(true)
+}
+
+/// The symbols that a simulated exchange has.
+fn listed(exchange: &str) -> Result<Vec<String>> {
+    let info = prometheus::get(exchange, "/api/v3/exchangeInfo")?;
+    let info: serde_json::Value = serde_json::from_str(&info)?;
+    let symbols = info.get("symbols").and_then(|it| it.as_array()).context("no symbols")?;
+    Ok(symbols.iter().filter_map(|it| Some(it.get("symbol")?.as_str()?.to_owned())).collect())
 }
 
 /// Runs every example called `bench_…` of every crate.

@@ -18,6 +18,7 @@ use super::change::Changes;
 use super::connection::{Lifetime, STREAMS_MAX, Streams};
 use super::limit::{Attempts, Turnstile};
 use super::net::{DialError, Socket, Target, encode, status_advice};
+use super::portion::Portion;
 use super::route::Routes;
 use super::{Channel, ConfigError};
 
@@ -47,6 +48,8 @@ pub struct FeedConfig {
     /// Connection attempts in any 5 minutes, over all connections; the exchange allows 300 an IP
     /// address.
     pub connections_per_5min: u32,
+    /// What part of them is this process's.
+    pub portion: Portion,
     /// Connections of this age ask to be replaced; the exchange cuts them at 24 h.
     pub max_age: Duration,
     /// Stamps the frames.
@@ -62,6 +65,7 @@ impl FeedConfig {
             read_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             connections_per_5min: 300,
+            portion: Portion::default(),
             max_age: Duration::from_secs(24 * 3_600 - 600),
             clock,
         }
@@ -76,6 +80,7 @@ impl fmt::Debug for FeedConfig {
             .field("read_timeout", &self.read_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("connections_per_5min", &self.connections_per_5min)
+            .field("portion", &self.portion)
             .field("max_age", &self.max_age)
             .finish_non_exhaustive()
     }
@@ -100,7 +105,7 @@ impl BinanceFeed {
         if config.read_timeout.is_zero() || config.connect_timeout.is_zero() {
             return Err(ConfigError("a timeout of zero never connects: raise it".to_owned()));
         }
-        let attempts = Attempts::new(config.connections_per_5min, ATTEMPTS_SPAN);
+        let attempts = Attempts::new(ATTEMPTS_SPAN);
         Ok(Self { config, target, attempts: Turnstile::new("connects", attempts) })
     }
 
@@ -166,7 +171,8 @@ impl Feed for BinanceFeed {
             )));
         }
         // No rule of attempts closes for good.
-        let _ = self.attempts.pass(|rule| rule.take(Instant::now())).await;
+        let limit = || self.config.portion.of(self.config.connections_per_5min);
+        let _ = self.attempts.pass(|rule| rule.take(Instant::now(), limit())).await;
         let (in_url, by_request) = names.split_at(in_url(&names));
         let socket = self.open(in_url).await.map_err(|error| {
             metrics::counter!(BINANCE_DISCONNECTS_TOTAL, "reason" => error.class).increment(1);

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::ConfigError;
 use super::net::encode;
+use super::portion::Portion;
 use super::rest::{Answer, Refusal, Rest};
 
 /// The most trades that the exchange gives at once.
@@ -30,6 +31,8 @@ pub struct HistoryConfig {
     pub rest_url: String,
     /// Request weight that may be used in a minute; the exchange allows an IP address 6,000.
     pub weight_per_minute: u32,
+    /// What part of it is this process's.
+    pub portion: Portion,
     /// How long to wait for an answer; the exchange itself gives up after 10 s.
     pub timeout: Duration,
     /// Tells the minutes apart.
@@ -40,7 +43,8 @@ impl HistoryConfig {
     /// All of the exchange's budget, and time for its own timeout.
     pub fn new(rest_url: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
         let timeout = Duration::from_secs(12);
-        Self { rest_url: rest_url.into(), weight_per_minute: 6_000, timeout, clock }
+        let (rest_url, portion) = (rest_url.into(), Portion::default());
+        Self { rest_url, weight_per_minute: 6_000, portion, timeout, clock }
     }
 }
 
@@ -91,8 +95,7 @@ struct Listed {
 impl BinanceHistory {
     /// Checks the configuration; connects to nothing.
     pub fn new(config: HistoryConfig) -> Result<Self, ConfigError> {
-        let HistoryConfig { rest_url, weight_per_minute, timeout, clock } = config;
-        let rest = Rest::new(&rest_url, weight_per_minute, timeout, clock)?;
+        let rest = Rest::new(config)?;
         Ok(Self { rest, has_recent_only: AtomicBool::new(false) })
     }
 

@@ -20,32 +20,28 @@ pub(super) enum Verdict {
     Closed(Duration),
 }
 
-/// At most `limit` attempts in any `span`.
+/// At most so many attempts in any `span`.
 ///
 /// Exact, where a token bucket lets twice its size through in the first span.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    limit: usize,
     span: Duration,
     made: VecDeque<Instant>,
 }
 
 impl Attempts {
-    /// At least one attempt a span.
-    pub(super) fn new(limit: u32, span: Duration) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        Self { limit, span, made: VecDeque::new() }
+    pub(super) fn new(span: Duration) -> Self {
+        Self { span, made: VecDeque::new() }
     }
 
-    /// Takes a place for an attempt at `now`, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> Verdict {
+    /// Takes a place for an attempt at `now`, if there is one among `limit`, which is at least one.
+    pub(super) fn take(&mut self, now: Instant, limit: u32) -> Verdict {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         while self.made.front().is_some_and(|made| *made + self.span <= now) {
             self.made.pop_front();
         }
         match self.made.front() {
-            Some(oldest) if self.made.len() >= self.limit => {
-                Verdict::Wait(*oldest + self.span - now)
-            }
+            Some(oldest) if self.made.len() >= limit => Verdict::Wait(*oldest + self.span - now),
             _ => {
                 self.made.push_back(now);
                 Verdict::Go
@@ -55,34 +51,42 @@ impl Attempts {
 }
 
 /// Request weight: a budget for each minute of the wall clock, as the exchange counts it.
+///
+/// The budget is the address's. A process keeps to its part of it, and to the whole as the exchange
+/// tells what all have used.
 #[derive(Debug)]
 pub(super) struct Weight {
     budget: u32,
     minute: i64,
-    used: u32,
+    /// Of the running minute, by this process.
+    own: u32,
+    /// Of the running minute, by all behind the address, as far as this process knows.
+    all: u32,
     closed_until: UnixNanos,
 }
 
 const MINUTE: i64 = 60_000_000_000;
+/// How long who waits does so before it asks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Weight {
     pub(super) fn new(budget: u32) -> Self {
-        Self { budget, minute: i64::MIN, used: 0, closed_until: UnixNanos(i64::MIN) }
+        Self { budget, minute: i64::MIN, own: 0, all: 0, closed_until: UnixNanos(i64::MIN) }
     }
 
-    /// Takes `weight` out of the budget of the minute of `now`. A weight beyond the whole budget
+    /// Takes `weight` out of `part` of the budget of the minute of `now`. What is beyond all of it
     /// goes alone, as it would never go otherwise.
-    pub(super) fn take(&mut self, now: UnixNanos, weight: u32) -> Verdict {
+    pub(super) fn take(&mut self, now: UnixNanos, weight: u32, part: u32) -> Verdict {
         if now < self.closed_until {
             return Verdict::Closed(self.closed_until.since(now));
         }
         self.turn_to(now);
-        let after = self.used.saturating_add(weight);
-        if after > self.budget && self.used > 0 {
+        let (own, all) = (self.own.saturating_add(weight), self.all.saturating_add(weight));
+        if (own > part && self.own > 0) || (all > self.budget && self.all > 0) {
             let next_minute = UnixNanos((self.minute + 1).saturating_mul(MINUTE));
             return Verdict::Wait(next_minute.since(now));
         }
-        self.used = after;
+        (self.own, self.all) = (own, all);
         Verdict::Go
     }
 
@@ -91,7 +95,7 @@ impl Weight {
     pub(super) fn observe(&mut self, sent: UnixNanos, now: UnixNanos, used: u32) {
         self.turn_to(now);
         if sent.0.div_euclid(MINUTE) == self.minute {
-            self.used = self.used.max(used);
+            self.all = self.all.max(used);
         }
     }
 
@@ -101,16 +105,16 @@ impl Weight {
         self.closed_until = self.closed_until.max(UnixNanos(now.0.saturating_add(wait)));
     }
 
-    /// What is used of the running minute.
+    /// What is used of the running minute, by all behind the address.
     pub(super) fn used(&self) -> u32 {
-        self.used
+        self.all
     }
 
     fn turn_to(&mut self, now: UnixNanos) {
         let minute = now.0.div_euclid(MINUTE);
         if minute != self.minute {
             self.minute = minute;
-            self.used = 0;
+            (self.own, self.all) = (0, 0);
         }
     }
 }
@@ -138,9 +142,10 @@ impl<R> Turnstile<R> {
             match verdict {
                 Verdict::Go => break,
                 Verdict::Closed(wait) => return Err(wait),
-                // At least a tick: a clock that stands still must not make this spin.
+                // At least a tick: a clock that stands still must not make this spin. And not all of
+                // it at once: meanwhile the caller may be allowed more.
                 Verdict::Wait(wait) => {
-                    let wait = wait.max(Duration::from_millis(1));
+                    let wait = wait.clamp(Duration::from_millis(1), LOOK_AGAIN);
                     tokio::time::sleep(wait).await;
                     waited += wait;
                 }
@@ -169,14 +174,15 @@ mod tests {
     fn attempts_never_exceed_the_limit_in_any_span() {
         #[track_caller]
         fn check(limit: u32, at: &[u64], expected: &[u64]) {
-            let mut rule = Attempts::new(limit, SPAN);
+            let mut rule = Attempts::new(SPAN);
             let start = Instant::now();
-            let found =
-                at.iter().map(|second| match rule.take(start + Duration::from_secs(*second)) {
+            let found = at.iter().map(|second| {
+                match rule.take(start + Duration::from_secs(*second), limit) {
                     Verdict::Go => 0,
                     Verdict::Wait(wait) => wait.as_secs(),
                     Verdict::Closed(_) => u64::MAX,
-                });
+                }
+            });
             assert_eq!(found.collect::<Vec<_>>(), expected, "limit {limit}, at {at:?}");
         }
         check(3, &[0, 0, 0], &[0, 0, 0]);
@@ -189,8 +195,10 @@ mod tests {
     #[test]
     fn weight_is_budgeted_by_the_minute_of_the_wall_clock() {
         enum Step {
-            /// second, weight, seconds to wait
+            /// second, weight, seconds to wait; all of the budget is this process's
             Take(u64, u32, u64),
+            /// second, weight, seconds to wait; of so much of the budget
+            TakeOf(u32, u64, u32, u64),
             /// sent at, answered at, used by the exchange's count
             Observe(u64, u64, u32),
             /// second, for so long
@@ -202,21 +210,26 @@ mod tests {
         #[track_caller]
         fn check(budget: u32, steps: &[Step]) {
             let at = |second: u64| UnixNanos(i64::try_from(second).unwrap() * 1_000_000_000);
+            let after = |wait| match wait {
+                0 => Verdict::Go,
+                wait => Verdict::Wait(Duration::from_secs(wait)),
+            };
             let mut rule = Weight::new(budget);
             for (number, step) in steps.iter().enumerate() {
                 match *step {
                     Take(now, weight, wait) => {
-                        let expected = match wait {
-                            0 => Verdict::Go,
-                            wait => Verdict::Wait(Duration::from_secs(wait)),
-                        };
-                        assert_eq!(rule.take(at(now), weight), expected, "step {number}");
+                        let verdict = rule.take(at(now), weight, budget);
+                        assert_eq!(verdict, after(wait), "step {number}");
+                    }
+                    TakeOf(part, now, weight, wait) => {
+                        let verdict = rule.take(at(now), weight, part);
+                        assert_eq!(verdict, after(wait), "step {number}");
                     }
                     Observe(sent, now, used) => rule.observe(at(sent), at(now), used),
                     Close(now, wait) => rule.close(at(now), Duration::from_secs(wait)),
                     Closed(now, wait) => {
                         let expected = Verdict::Closed(Duration::from_secs(wait));
-                        assert_eq!(rule.take(at(now), 1), expected, "step {number}");
+                        assert_eq!(rule.take(at(now), 1, budget), expected, "step {number}");
                     }
                 }
             }
@@ -231,18 +244,29 @@ mod tests {
         check(50, &[Take(59, 10, 0), Observe(59, 61, 50), Take(61, 50, 0)]);
         // What the budget can never hold goes alone.
         check(20, &[Take(0, 25, 0), Take(1, 25, 59), Take(60, 25, 0)]);
+        // A process keeps to its part, whatever others leave; and to the whole, whatever its part.
+        check(90, &[TakeOf(30, 0, 25, 0), TakeOf(30, 1, 5, 0), TakeOf(30, 2, 5, 58)]);
+        check(
+            90,
+            &[TakeOf(30, 0, 5, 0), Observe(0, 1, 80), TakeOf(30, 2, 25, 58), TakeOf(30, 2, 10, 0)],
+        );
+        // What others use is not its own; a part that grows counts at once.
+        check(90, &[TakeOf(30, 0, 5, 0), Observe(0, 1, 40), TakeOf(30, 2, 25, 0)]);
+        check(90, &[TakeOf(30, 0, 25, 0), TakeOf(30, 1, 25, 59), TakeOf(60, 2, 25, 0)]);
+        // A part that can never hold it lets one go alone.
+        check(90, &[TakeOf(0, 0, 25, 0), TakeOf(0, 1, 25, 59), TakeOf(0, 60, 25, 0)]);
         // Left alone for as long as the exchange wants, the longest request counts.
         check(50, &[Close(10, 30), Close(11, 5), Closed(12, 28), Take(40, 25, 0)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_go_in_the_order_in_which_they_came() {
-        let gate = Turnstile::new("connects", Attempts::new(1, SPAN));
+        let gate = Turnstile::new("connects", Attempts::new(SPAN));
         let order = Mutex::new(Vec::new());
         let caller = |name: u32| {
             let (gate, order) = (&gate, &order);
             async move {
-                gate.pass(|rule| rule.take(Instant::now())).await.unwrap();
+                gate.pass(|rule| rule.take(Instant::now(), 1)).await.unwrap();
                 order.lock().unwrap().push(name);
             }
         };
@@ -252,12 +276,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_gives_up_uses_nothing() {
-        let gate = Turnstile::new("connects", Attempts::new(1, SPAN));
+        let gate = Turnstile::new("connects", Attempts::new(SPAN));
         let start = Instant::now();
-        gate.pass(|rule| rule.take(Instant::now())).await.unwrap();
-        let gives_up = gate.pass(|rule| rule.take(Instant::now()));
+        gate.pass(|rule| rule.take(Instant::now(), 1)).await.unwrap();
+        let gives_up = gate.pass(|rule| rule.take(Instant::now(), 1));
         assert!(tokio::time::timeout(SPAN / 2, gives_up).await.is_err());
-        gate.pass(|rule| rule.take(Instant::now())).await.unwrap();
+        gate.pass(|rule| rule.take(Instant::now(), 1)).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), SPAN.as_secs());
     }
 }

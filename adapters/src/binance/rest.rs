@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fts_core::metrics::{BINANCE_REST_REQUESTS_TOTAL, BINANCE_USED_WEIGHT};
+use fts_core::metrics::{BINANCE_REST_REQUESTS_TOTAL, BINANCE_USED_WEIGHT, BINANCE_WEIGHT_PART};
 use fts_core::port::history::HistoryError;
 use fts_core::time::Clock;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -15,8 +15,10 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::ConfigError;
+use super::history::HistoryConfig;
 use super::limit::{Turnstile, Weight};
 use super::net::{Target, status_advice};
+use super::portion::Portion;
 
 /// The largest answer taken: exchangeInfo of a whole exchange has some 20 MiB.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -32,6 +34,8 @@ pub(super) struct Rest {
     target: Target,
     timeout: Duration,
     weight: Turnstile<Weight>,
+    weight_per_minute: u32,
+    portion: Portion,
     clock: NoDebug,
 }
 
@@ -67,16 +71,14 @@ struct ErrorBody {
 }
 
 impl Rest {
-    pub(super) fn new(
-        url: &str,
-        weight_per_minute: u32,
-        timeout: Duration,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: HistoryConfig) -> Result<Self, ConfigError> {
+        let HistoryConfig { rest_url, weight_per_minute, portion, timeout, clock } = config;
         Ok(Self {
-            target: Target::parse("binance.rest_url", url, ("http", "https"))?,
+            target: Target::parse("binance.rest_url", &rest_url, ("http", "https"))?,
             timeout,
             weight: Turnstile::new("weight", Weight::new(weight_per_minute)),
+            weight_per_minute,
+            portion,
             clock: NoDebug(clock),
         })
     }
@@ -89,7 +91,8 @@ impl Rest {
         weight: u32,
     ) -> Result<Answer, HistoryError> {
         let clock = &self.clock.0;
-        let turn = self.weight.pass(|rule| rule.take(clock.now(), weight)).await;
+        let part = || self.portion.of(self.weight_per_minute);
+        let turn = self.weight.pass(|rule| rule.take(clock.now(), weight, part())).await;
         turn.map_err(|wait| unavailable("the exchange asked to be left alone".into(), wait))?;
         let sent = clock.now();
         let answer = match timeout(self.timeout, self.exchange(endpoint, query)).await {
@@ -108,6 +111,7 @@ impl Rest {
             self.weight.rule().observe(sent, clock.now(), used);
         }
         metrics::gauge!(BINANCE_USED_WEIGHT).set(f64::from(self.weight.rule().used()));
+        metrics::gauge!(BINANCE_WEIGHT_PART).set(f64::from(part()));
         if status.is_success() {
             count(endpoint, "ok");
             return Ok(Answer::Body(body));

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
 use super::controller::state;
+use super::egress;
 use super::gossip::{Gossip, GossipConfig, Peer};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::http::nodes::About;
@@ -70,6 +71,7 @@ pub(crate) async fn join(
     };
     let gossip = Gossip::start(socket, gossip, clock).await?;
     gossip.publish("state", state::JOINING).await;
+    gossip.publish(egress::KEY, config.egress()).await;
     tracing::info!(%name, %advertise, ?seeds, "in the gossip");
 
     let peers = gossip.peers();

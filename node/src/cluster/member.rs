@@ -13,8 +13,10 @@ use fts_core::port::store::Store;
 use fts_core::time::Clock;
 use std::net::SocketAddr;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use super::controller::{Controller, Work, state};
+use super::egress::Egress;
 use super::gossip::Gossip;
 use super::join::{self, Joined};
 use super::links::{Links, LinksConfig};
@@ -35,6 +37,7 @@ pub(crate) struct Member {
     name: Arc<str>,
     gossip: Option<Arc<Gossip>>,
     links: Option<Links>,
+    egress: Egress,
 }
 
 impl Member {
@@ -47,7 +50,8 @@ impl Member {
         let Some(cluster) = config.cluster.clone() else {
             let ports = wiring::open(&config).await?;
             let name = config.name.as_str().into();
-            return Ok(Self { config, ports, name, gossip: None, links: None });
+            let egress = Egress::default();
+            return Ok(Self { config, ports, name, gossip: None, links: None, egress });
         };
         let joined = join::join(config, &cluster, http, Arc::clone(clock)).await?;
         let Joined { name, gossip, listener, config, owner } = joined;
@@ -68,13 +72,17 @@ impl Member {
             let served = stores.iter().map(|it| Arc::clone(&it.store)).collect();
             links.serve(Some(Arc::clone(&log)), served);
         }
-        let ports = wiring::ports(&config, log, stores, Arc::clone(clock))?;
-        Ok(Self { config, ports, name, gossip: Some(gossip), links: Some(links) })
+        if let Some(split) = config.split_stores() {
+            tracing::warn!("{split}");
+        }
+        let egress = Egress::default();
+        let ports = wiring::ports(&config, log, stores, Arc::clone(clock), &egress)?;
+        Ok(Self { config, ports, name, gossip: Some(gossip), links: Some(links), egress })
     }
 
     /// Starts to decide what this node does.
     pub(crate) async fn control(&self) -> anyhow::Result<Control> {
-        let Self { config, ports, name, gossip, links } = self;
+        let Self { config, ports, name, gossip, links, egress } = self;
         let symbols = Symbols::load(
             config.symbols.clone(),
             Arc::clone(&ports.log),
@@ -94,13 +102,17 @@ impl Member {
             let mut shares = controller.shares();
             drop(shares.wait_for(|share| !share.partitions.is_empty()).await);
         }
+        let mine = config.egress().to_owned();
+        let sharing = egress.follow(Arc::clone(name), mine, partitions, controller.scene());
         let nodes = Nodes::new(Arc::clone(name), weight, symbols, controller.scene(), partitions);
         Ok(Control {
             controller,
+            sharing,
             nodes: Arc::new(nodes),
             gossip: gossip.clone(),
             links: links.clone(),
             interval: config.cluster.as_ref().map_or(Duration::ZERO, |it| it.gossip_interval),
+            split_stores: config.split_stores(),
             has_seeds: config.cluster.as_ref().is_some_and(|it| !it.join.is_empty()),
         })
     }
@@ -151,12 +163,20 @@ fn open_stores(
 /// A node's part in its cluster, while it runs.
 pub(crate) struct Control {
     controller: Controller,
+    sharing: AbortHandle,
     /// The cluster, for its page and API.
     pub(crate) nodes: Arc<Nodes>,
     gossip: Option<Arc<Gossip>>,
     links: Option<Links>,
     interval: Duration,
     has_seeds: bool,
+    split_stores: Option<String>,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.sharing.abort();
+    }
 }
 
 impl Control {
@@ -180,6 +200,7 @@ impl Control {
         let Some(gossip) = &self.gossip else { return };
         let bits = self.nodes.bits(&view.picture());
         gossip.publish("status", &serde_json::to_string(&bits).unwrap_or_default()).await;
+        warn(view, "stores", self.split_stores.clone());
         let peers = Arc::clone(&gossip.peers().borrow());
         let others = || peers.iter().filter(|it| it.is_alive && !it.is_self);
         let is_lonely = self.has_seeds && others().next().is_none();

@@ -16,6 +16,7 @@ const LOCAL: &[&str] = &[
     "telemetry",
     "binance.connections_per_5min",
     "binance.weight_per_minute",
+    "binance.egress",
     "binance.read_timeout_ms",
     "binance.connect_timeout_ms",
     "binance.rest_timeout_ms",

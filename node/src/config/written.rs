@@ -48,6 +48,7 @@ section!(Binance {
     rest_url: String = "https://data-api.binance.vision".to_owned(),
     connections_per_5min: u32 = 300,
     weight_per_minute: u32 = 5_000,
+    egress: String = String::new(),
     read_timeout_ms: u64 = 60_000,
     connect_timeout_ms: u64 = 10_000,
     rest_timeout_ms: u64 = 12_000,

@@ -107,7 +107,14 @@ fn with_kafka_the_recorded_market_comes_out_as_the_exchanges_own_klines() {
 #[test]
 #[ignore = "a scene to be watched: --ignored --nocapture"]
 fn takeover_figure() {
-    takeover::measure();
+    takeover::measure(Scene::without_kafka(takeover::plan()));
+}
+
+#[test]
+#[ignore = "a scene to be watched: --ignored --nocapture"]
+fn takeover_figure_with_kafka() {
+    let Some(scene) = Scene::with_kafka(takeover::plan()) else { return };
+    takeover::measure(scene);
 }
 
 #[test]

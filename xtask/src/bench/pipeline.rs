@@ -5,28 +5,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
-use super::Arguments;
 use super::process::Process;
 use super::prometheus::{self, Scrape};
 use super::reference;
+use super::{Arguments, BACKFILLED, BYTES, FRAMES, LATENCY, ROWS, WARM_UP, listed};
 use crate::shell::{self, Stopwatch};
-
-/// Frames that the node has received.
-const FRAMES: &str = "fts_binance_frames_total";
-/// Bytes of those frames.
-const BYTES: &str = "fts_binance_bytes_total";
-/// From the receipt of a frame to its row on disk.
-const LATENCY: &str = "fts_stored_latency_seconds";
-
-/// Trades that came by REST.
-const BACKFILLED: &str = "fts_backfilled_trades_total";
-/// Rows that are on disk.
-const ROWS: &str = "fts_store_rows_total";
-
-/// What is not measured: connecting, the caches' warming.
-const WARM_UP: Duration = Duration::from_secs(15);
 
 /// Measures for `seconds`, and prints a table.
 pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
@@ -110,10 +95,7 @@ pub(super) fn run(arguments: &Arguments, seconds: u64) -> Result<()> {
 }
 
 fn start_node(folder: &Path, exchange: &str, set: &[String]) -> Result<(Process, String)> {
-    let info: serde_json::Value =
-        serde_json::from_str(&prometheus::get(exchange, "/api/v3/exchangeInfo")?)?;
-    let symbols = info.get("symbols").and_then(|it| it.as_array()).context("no symbols")?;
-    let symbols: Vec<_> = symbols.iter().filter_map(|it| it.get("symbol")?.as_str()).collect();
+    let symbols = listed(exchange)?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let http = format!("127.0.0.1:{port}");
     let mut command = shell::program(shell::release_binary("fts-node"));

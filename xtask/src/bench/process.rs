@@ -60,8 +60,7 @@ impl Process {
 
     /// CPU time used so far by all threads, in seconds.
     pub(super) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        Ok(cpu_of(&stat).context("no CPU time in /proc/<pid>/stat")?.1)
+        cpu_seconds(self.child.id())
     }
 
     /// CPU time used so far by the threads that live, in seconds, by what they are called.
@@ -96,6 +95,12 @@ impl Process {
         }
         bail!("{} did not end within 30 s of SIGTERM", self.name)
     }
+}
+
+/// CPU time used so far by all threads of a process, in seconds.
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(cpu_of(&stat).context("no CPU time in /proc/<pid>/stat")?.1)
 }
 
 /// The name and the CPU-seconds in a `stat` of /proc. The name, in parentheses, may hold spaces;

@@ -45,25 +45,41 @@ pub(super) fn measure() {
     println!("many: trades of every symbol are stored after {:.1?}", begun.elapsed());
     // Holes are to be closed although the record of most symbols has yet to begin.
     post(&scene.exchange, "POST", "/control/disconnect");
+    let torn = Instant::now();
     for _ in 0..setting("MANY_LOOKS", 4) {
         std::thread::sleep(Duration::from_secs(15));
-        look(&scene, begun.elapsed());
+        if look(&scene, &store, begun.elapsed()) {
+            println!("many: nothing is missing {:.1?} after all sockets were cut", torn.elapsed());
+            break;
+        }
+    }
+    for node in scene.running().into_iter().map(|it| &scene.nodes[it]) {
+        let metrics = http::get(&node.http, "/metrics").expect("metrics").body;
+        for line in String::from_utf8_lossy(&metrics).lines() {
+            if line.starts_with("fts_binance_rest_requests")
+                || line.starts_with("fts_binance_weight_part")
+            {
+                println!("many: {}: {line}", node.http);
+            }
+        }
     }
     scene.end();
 }
 
-/// Says how far the past of the symbols has come.
-fn look(scene: &Scene, elapsed: Duration) {
+/// Says how far the past of the symbols has come; whether it is all there.
+fn look(scene: &Scene, store: &crate::support::store::Store, elapsed: Duration) -> bool {
     let status = http::get_json(&scene.nodes[0].http, "/api/status").expect("a status");
     let symbols = status["symbols"].as_array().unwrap();
-    let begun = symbols.iter().filter(|it| !it["first_trade_id"].is_null()).count();
+    let past = "SELECT count(DISTINCT symbol) FROM trades WHERE source = 'backfill'";
+    let begun = store.number(past);
     let sum = |key: &str| symbols.iter().filter_map(|it| it[key].as_i64()).sum::<i64>();
     let (missing, lost, backfilled) = (sum("missing"), sum("lost"), sum("backfilled"));
     println!(
-        "many: after {elapsed:.1?}: of {} symbols {begun} begin, {missing} trades are missing, {lost} \
+        "many: after {elapsed:.1?}: {begun} of {} symbols have a past, {missing} trades are missing, {lost} \
          lost, {backfilled} came by backfill; problems {}, warnings {}",
         symbols.len(),
         status["problems"],
         status["warnings"]
     );
+    begun == i64::try_from(SYMBOLS).unwrap() && missing == 0
 }

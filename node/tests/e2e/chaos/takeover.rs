@@ -27,23 +27,27 @@ struct Figures {
     fed: Vec<Duration>,
 }
 
+/// What to play: the exchange does nothing wrong by itself.
+pub(super) fn plan() -> Plan {
+    Plan { arguments: Vec::new(), ..Plan::usual() }
+}
+
 /// Kills and stops a node, several times, and prints how long its symbols' candles stood still.
-pub(super) fn measure() {
-    let mut scene = Scene::without_kafka(Plan { arguments: Vec::new(), ..Plan::usual() });
-    let stores = [scene.database(0)];
+pub(super) fn measure(mut scene: Scene) {
+    let stores = scene.stores();
     scene.await_settled();
     Judge::new(&scene.exchange, &stores).await_peace(PATIENCE);
     for (name, going) in [("kill -9", Going::Killed), ("SIGSTOP", Going::Stopped)] {
         let mut figures = Figures::default();
-        let before = backfilled(&stores[0]);
+        let before = backfilled(&stores);
         for _ in 0..setting("ROUNDS", 2) {
             // The node that is not asked for the store, and folds something.
             let victim = 1 + usize::from(owned(&scene, 1).0.is_empty());
-            go(&mut scene, victim, going, &stores[0], &mut figures);
+            go(&mut scene, victim, going, &stores, &mut figures);
             scene.await_settled();
             Judge::new(&scene.exchange, &stores).await_peace(PATIENCE);
         }
-        let by_rest = backfilled(&stores[0]) - before;
+        let by_rest = backfilled(&stores) - before;
         println!("takeover: {name}, symbols whose partition it folded: {}", told(figures.folded));
         println!("takeover: {name}, symbols of which it had a feed only: {}", told(figures.fed));
         println!("takeover: {name}: {by_rest} trades came by backfill");
@@ -53,7 +57,7 @@ pub(super) fn measure() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a figure is a time by the clock of the machine")]
-fn go(scene: &mut Scene, victim: usize, going: Going, store: &Store, figures: &mut Figures) {
+fn go(scene: &mut Scene, victim: usize, going: Going, stores: &[Store], figures: &mut Figures) {
     let (folded, fed) = owned(scene, victim);
     let newest = newest(&scene.exchange);
     let gone = Instant::now();
@@ -63,11 +67,13 @@ fn go(scene: &mut Scene, victim: usize, going: Going, store: &Store, figures: &m
     }
     let mut waiting = newest;
     until("a candle of every symbol with a trade after the node was gone", PATIENCE, || {
-        let rows = store.rows(
-            "SELECT symbol, max(last_trade_id) AS last FROM candles \
-             WHERE interval = '1s' AND open_time > (SELECT max(open_time) FROM candles) - 30000 \
-             GROUP BY symbol",
-        );
+        let rows = stores.iter().filter(|it| it.path().exists()).flat_map(|store| {
+            store.rows(
+                "SELECT symbol, max(last_trade_id) AS last FROM candles \
+                 WHERE interval = '1s' AND open_time > (SELECT max(open_time) FROM candles) - 30000 \
+                 GROUP BY symbol",
+            )
+        });
         for row in rows {
             let symbol = text(&row, "symbol");
             let last = integer(&row, "last");
@@ -113,8 +119,9 @@ fn newest(exchange: &str) -> BTreeMap<String, i64> {
     symbols.filter_map(pair).collect()
 }
 
-fn backfilled(store: &Store) -> i64 {
-    store.number("SELECT count(*) FROM trades WHERE source = 'backfill'")
+fn backfilled(stores: &[Store]) -> i64 {
+    let trades = "SELECT count(*) FROM trades WHERE source = 'backfill'";
+    stores.iter().map(|it| it.number(trades)).sum()
 }
 
 fn told(mut times: Vec<Duration>) -> String {
