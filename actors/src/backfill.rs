@@ -6,9 +6,10 @@
 //! - Emits trades, floors and gaps to the log.
 //! - Loses, if it dies, nothing: what is missing is told again.
 //!
-//! An id counts as lost only on proof: an answer of the exchange that skips it. Silence is no proof.
+//! An id counts as lost only on proof: an answer of the exchange that skips it, or that has it in a
+//! form that nothing can be made of. Silence is no proof.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use fts_core::backoff::Backoff;
 use fts_core::interval::Interval;
 use fts_core::market::{Source, Symbol, Topic};
 use fts_core::metrics::{BACKFILLED_TRADES_TOTAL, LOST_TRADES_TOTAL};
+use fts_core::port::decode::Decode;
 use fts_core::port::history::{History, HistoryError, PastTrade};
 use fts_core::port::log::{Append, Log, Record};
 use fts_core::time::Clock;
@@ -35,6 +37,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(20);
 /// Why a gap is on record.
 const ABSENT: &str = "the exchange's history does not have these trades";
+/// The same of a trade that was had and is not stored; what is wrong with it follows.
+const REFUSED: &str = "the exchange's history has it in a form that is kept in dead_letters";
 
 /// The job.
 #[expect(missing_debug_implementations, reason = "a port has nothing to show")]
@@ -43,6 +47,8 @@ pub struct Backfill {
     pub partition: Arc<Partition>,
     /// What the exchange knows.
     pub history: Arc<dyn History>,
+    /// Whether the aggregator can make a trade of what the exchange answers.
+    pub decode: Arc<dyn Decode>,
     /// Where it goes.
     pub log: Arc<dyn Log>,
     /// What the node shows.
@@ -68,8 +74,8 @@ struct Progress {
     /// When the newest trade seen last changed, and to what.
     last: Option<i64>,
     last_changed_at: Instant,
-    /// The first hole, and since when it is known.
-    hole: Option<(i64, Instant)>,
+    /// The holes by their first ids, and since when each is known.
+    holes: BTreeMap<i64, Instant>,
     /// Nothing is asked before.
     not_before: Instant,
     /// Nothing is asked before the aggregator stands here.
@@ -82,9 +88,17 @@ struct Progress {
 /// What to ask for a symbol.
 enum Task {
     FirstSight,
-    /// Trades of these ids, ascending, ends inclusive.
-    Fill(Vec<(i64, i64)>),
+    Fill(Missing),
     Probe,
+}
+
+/// What is known to be missing of a symbol: ranges of ids, ascending, ends inclusive.
+struct Missing {
+    /// From the first that has waited long enough on.
+    all: Vec<(i64, i64)>,
+    /// Those of them that have: an answer that skips one of these proves that it can't be had. One that
+    /// has just been seen may be under way, to the stream and to the history alike.
+    ripe: Vec<(i64, i64)>,
 }
 
 #[async_trait]
@@ -167,7 +181,7 @@ impl Backfill {
             is_probe_due: false,
             last: None,
             last_changed_at: now,
-            hole: None,
+            holes: BTreeMap::new(),
             not_before: now,
             position: 0,
             asked_at: None,
@@ -195,18 +209,24 @@ impl Backfill {
             need.last.filter(|last| *last < entry.target).map(|last| (last + 1, entry.target));
         // What is known to be missing, in the order of ids: the tail is behind all holes.
         let missing: Vec<(i64, i64)> = need.holes.iter().copied().chain(tail).collect();
-        if let Some((first, _)) = missing.first().copied() {
-            let since = match entry.hole {
-                Some((known, since)) if known == first => since,
-                _ => {
-                    entry.hole = Some((first, now));
-                    now
-                }
+        let known = std::mem::take(&mut entry.holes);
+        entry.holes = missing
+            .iter()
+            .map(|(first, _)| (*first, known.get(first).copied().unwrap_or(now)))
+            .collect();
+        if let Some(oldest) = entry.holes.values().min().copied() {
+            let ready = oldest + self.delay;
+            if ready > now {
+                return Err(ready - now);
+            }
+            let is_ripe = |hole: &&(i64, i64)| {
+                entry.holes.get(&hole.0).is_some_and(|since| *since + self.delay <= now)
             };
-            let ready = since + self.delay;
-            return if ready <= now { Ok(Task::Fill(missing)) } else { Err(ready - now) };
+            let ripe: Vec<_> = missing.iter().filter(is_ripe).copied().collect();
+            let from = ripe.first().map_or(i64::MIN, |hole| hole.0);
+            let all = missing.into_iter().filter(|hole| hole.0 >= from).collect();
+            return Ok(Task::Fill(Missing { all, ripe }));
         }
-        entry.hole = None;
         let is_quiet = entry.last_changed_at.elapsed() > self.quiet_probe;
         if entry.is_probe_due || is_quiet { Ok(Task::Probe) } else { Err(IDLE) }
     }
@@ -303,25 +323,43 @@ impl Backfill {
 
     /// Fetches as much of what is missing, from its beginning on, as one answer has: it costs the same
     /// whether it fills one hole or fifty.
-    async fn fill(&self, symbol: &Symbol, missing: &[(i64, i64)]) -> Result<Answer, HistoryError> {
-        let Some((from, _)) = missing.first().copied() else { return Ok(Answer::default()) };
+    async fn fill(&self, symbol: &Symbol, missing: &Missing) -> Result<Answer, HistoryError> {
+        let Some((from, _)) = missing.ripe.first().copied() else { return Ok(Answer::default()) };
         let trades = self.history.trades(symbol, from).await?;
-        let absent: Vec<_> =
-            missing.iter().flat_map(|(first, last)| absent(&trades, *first, *last)).collect();
-        let wanted: Vec<_> = trades.into_iter().filter(|it| is_in(missing, it.id)).collect();
-        tracing::debug!(%symbol, from, holes = missing.len(), fetched = wanted.len(), "filling");
+        let mut lost: Vec<_> = missing
+            .ripe
+            .iter()
+            .flat_map(|(first, last)| absent(&trades, *first, *last))
+            .map(|(first, last)| (first, last, ABSENT.to_owned()))
+            .collect();
+        let wanted: Vec<_> = trades.into_iter().filter(|it| is_in(&missing.all, it.id)).collect();
+        tracing::debug!(%symbol, from, holes = missing.all.len(), fetched = wanted.len(), "filling");
+        // Fetched again it would be the same: its place in the log is that of a dead letter.
+        lost.extend(wanted.iter().filter_map(|it| {
+            let why = self.refusal(symbol, it)?;
+            Some((it.id, it.id, format!("{REFUSED}: {why}")))
+        }));
         metrics::counter!(BACKFILLED_TRADES_TOTAL)
             .increment(u64::try_from(wanted.len()).unwrap_or(0));
         let mut records: Vec<_> =
             wanted.into_iter().map(|it| (Source::Backfill, it.value)).collect();
-        for (first, last) in absent {
-            tracing::warn!(%symbol, first, last, "the exchange does not have these trades");
+        for (first, last, reason) in lost {
+            tracing::warn!(%symbol, first, last, reason, "trades are lost");
             metrics::counter!(LOST_TRADES_TOTAL)
                 .increment(u64::try_from(last - first + 1).unwrap_or(0));
-            let gap = fts_proto::control::gap(symbol, first, last, ABSENT);
-            records.push((Source::Control, gap));
+            records.push((Source::Control, fts_proto::control::gap(symbol, first, last, &reason)));
         }
         Ok(Answer { target: None, records })
+    }
+
+    /// Why nothing can be made of a trade that the exchange answered.
+    fn refusal(&self, symbol: &Symbol, trade: &PastTrade) -> Option<String> {
+        let record = self.record(symbol, Source::Backfill, trade.value.clone());
+        self.decode.decode(Topic::Trade, &record).err()
+    }
+
+    fn record(&self, symbol: &Symbol, source: Source, value: Bytes) -> Record {
+        Record { key: symbol.clone(), value, received_at: self.clock.now(), source, feed: 0 }
     }
 
     async fn log(
@@ -331,13 +369,12 @@ impl Backfill {
         entry: &mut Progress,
         stop: &Stop,
     ) -> Result<(), JobError> {
-        let received_at = self.clock.now();
-        let record = |(source, value)| Append {
+        let append_of = |(source, value)| Append {
             topic: Topic::Trade,
             partition: self.partition.number,
-            record: Record { key: symbol.clone(), value, received_at, source, feed: 0 },
+            record: self.record(symbol, source, value),
         };
-        let batch = records.into_iter().map(record).collect();
+        let batch = records.into_iter().map(append_of).collect();
         append(&*self.log, batch, &self.view, stop).await?;
         // The aggregator stands behind what was just appended once it has come this far.
         if let Ok((_, end)) = self.log.bounds(Topic::Trade, self.partition.number).await {

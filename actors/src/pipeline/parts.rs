@@ -160,6 +160,7 @@ impl Parts {
         let backfill = Backfill {
             partition: Arc::clone(partition),
             history: Arc::clone(&self.ports.history),
+            decode: Arc::clone(&self.ports.decode),
             log: Arc::clone(&self.ports.log),
             view: Arc::clone(&self.view),
             clock: Arc::clone(&self.ports.clock),
