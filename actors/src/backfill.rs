@@ -9,7 +9,9 @@
 //! An id counts as lost only on proof: an answer of the exchange that skips it, or that has it in a
 //! form that nothing can be made of. Silence is no proof.
 
-use std::collections::{BTreeMap, HashMap};
+mod holes;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use fts_core::port::log::{Append, Log, Record};
 use fts_core::time::Clock;
 use tokio::time::Instant;
 
+use self::holes::{Holes, Missing, absent, is_in};
 use crate::demand::{Need, Seen};
 use crate::ingestor::{append, chance};
 use crate::partition::Partition;
@@ -74,8 +77,7 @@ struct Progress {
     /// When the newest trade seen last changed, and to what.
     last: Option<i64>,
     last_changed_at: Instant,
-    /// The holes by their first ids, and since when each is known.
-    holes: BTreeMap<i64, Instant>,
+    holes: Holes,
     /// Nothing is asked before.
     not_before: Instant,
     /// Nothing is asked before the aggregator stands here.
@@ -90,15 +92,6 @@ enum Task {
     FirstSight,
     Fill(Missing),
     Probe,
-}
-
-/// What is known to be missing of a symbol: ranges of ids, ascending, ends inclusive.
-struct Missing {
-    /// From the first that has waited long enough on.
-    all: Vec<(i64, i64)>,
-    /// Those of them that have: an answer that skips one of these proves that it can't be had. One that
-    /// has just been seen may be under way, to the stream and to the history alike.
-    ripe: Vec<(i64, i64)>,
 }
 
 #[async_trait]
@@ -181,7 +174,7 @@ impl Backfill {
             is_probe_due: false,
             last: None,
             last_changed_at: now,
-            holes: BTreeMap::new(),
+            holes: Holes::default(),
             not_before: now,
             position: 0,
             asked_at: None,
@@ -209,23 +202,8 @@ impl Backfill {
             need.last.filter(|last| *last < entry.target).map(|last| (last + 1, entry.target));
         // What is known to be missing, in the order of ids: the tail is behind all holes.
         let missing: Vec<(i64, i64)> = need.holes.iter().copied().chain(tail).collect();
-        let known = std::mem::take(&mut entry.holes);
-        entry.holes = missing
-            .iter()
-            .map(|(first, _)| (*first, known.get(first).copied().unwrap_or(now)))
-            .collect();
-        if let Some(oldest) = entry.holes.values().min().copied() {
-            let ready = oldest + self.delay;
-            if ready > now {
-                return Err(ready - now);
-            }
-            let is_ripe = |hole: &&(i64, i64)| {
-                entry.holes.get(&hole.0).is_some_and(|since| *since + self.delay <= now)
-            };
-            let ripe: Vec<_> = missing.iter().filter(is_ripe).copied().collect();
-            let from = ripe.first().map_or(i64::MIN, |hole| hole.0);
-            let all = missing.into_iter().filter(|hole| hole.0 >= from).collect();
-            return Ok(Task::Fill(Missing { all, ripe }));
+        if let Some(due) = entry.holes.due(missing, now, self.delay) {
+            return due.map(Task::Fill);
         }
         let is_quiet = entry.last_changed_at.elapsed() > self.quiet_probe;
         if entry.is_probe_due || is_quiet { Ok(Task::Probe) } else { Err(IDLE) }
@@ -394,51 +372,4 @@ fn part(symbol: &Symbol) -> String {
 struct Answer {
     target: Option<i64>,
     records: Vec<(Source, Bytes)>,
-}
-
-fn is_in(missing: &[(i64, i64)], id: i64) -> bool {
-    missing.iter().any(|(first, last)| (*first..=*last).contains(&id))
-}
-
-/// The ids from `first` to `last` that an ascending answer skips: below its last id, all that is
-/// not in it does not exist.
-fn absent(trades: &[PastTrade], first: i64, last: i64) -> Vec<(i64, i64)> {
-    let mut absent = Vec::new();
-    let mut next = first;
-    for trade in trades {
-        if trade.id > next {
-            absent.push((next, (trade.id - 1).min(last)));
-        }
-        next = next.max(trade.id.saturating_add(1));
-        if next > last {
-            break;
-        }
-    }
-    absent
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(ids: &[i64], first: i64, last: i64, expected: &[(i64, i64)]) {
-        let trade = |id: &i64| PastTrade { id: *id, value: Bytes::new() };
-        let trades: Vec<_> = ids.iter().map(trade).collect();
-        assert_eq!(absent(&trades, first, last), expected, "{ids:?} for {first} to {last}");
-    }
-
-    #[test]
-    fn only_what_an_answer_skips_is_absent() {
-        check(&[], 5, 9, &[]);
-        check(&[5, 6, 7], 5, 9, &[]);
-        check(&[5, 6, 7, 8, 9, 10], 5, 9, &[]);
-        check(&[7], 5, 9, &[(5, 6)]);
-        check(&[5, 8], 5, 9, &[(6, 7)]);
-        check(&[20, 21], 5, 9, &[(5, 9)]);
-        check(&[6, 20], 5, 9, &[(5, 5), (7, 9)]);
-        // Of a hole that the answer begins before, and of one that it does not reach.
-        check(&[1, 2, 7, 8], 5, 9, &[(5, 6)]);
-        check(&[1, 2, 3], 5, 9, &[]);
-    }
 }

@@ -138,6 +138,24 @@ async fn what_the_exchange_itself_skips_is_a_gap_on_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_can_read_is_asked_for_once_and_a_gap_on_record() {
+    let it = Fixture::start().await;
+    let next = it.market.newest() + 10;
+    *it.market.absent.lock().unwrap() = vec![next, next + 2];
+    it.market.is_spoiled.store(true, Ordering::SeqCst);
+    tokio::time::sleep(3 * MINUTE).await;
+    it.await_stored(it.market.newest()).await;
+    it.minutes_are_complete();
+    let gaps = it.store.gaps();
+    let found: Vec<_> = gaps.iter().map(|gap| (gap.first_trade_id, gap.last_trade_id)).collect();
+    assert_eq!(found, [(next, next), (next + 2, next + 2)]);
+    assert!(gaps.iter().all(|gap| gap.reason.ends_with("no id: spoiled")), "{gaps:?}");
+    // Each as the stream had it, and as the history had it.
+    assert_eq!(it.store.tables().dead_letters.len(), 4);
+    it.pipeline.shut_down().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_log_ends_the_tree_and_says_why() {
     let mut it = Fixture::start().await;
     let broken = LogError::Broken("cannot write 000001.log: input/output error".to_owned());

@@ -4,7 +4,7 @@
 //! after the start, whoever listens. So an hour passes in seconds, and what must be stored is known.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,8 +42,10 @@ pub(crate) fn symbol() -> Symbol {
 /// What happens, whether or not anybody looks.
 pub(crate) struct Market {
     start: Instant,
-    /// Ids that neither streams nor history ever tell of.
+    /// Ids that neither streams nor history ever tell of as they should.
     pub(crate) absent: Mutex<Vec<i64>>,
+    /// Whether both tell of them in a form that nobody understands, and not at all otherwise.
+    pub(crate) is_spoiled: AtomicBool,
 }
 
 impl Market {
@@ -55,7 +57,13 @@ impl Market {
     /// The trades there are from `from` to `to`.
     fn ids(&self, from: i64, to: i64) -> Vec<i64> {
         let absent = self.absent.lock().unwrap();
-        (from.max(0)..=to).filter(|id| !absent.contains(id)).collect()
+        let is_told = self.is_spoiled.load(Ordering::SeqCst);
+        (from.max(0)..=to).filter(|id| is_told || !absent.contains(id)).collect()
+    }
+
+    fn value(&self, id: i64) -> Bytes {
+        let is_spoiled = self.absent.lock().unwrap().contains(&id);
+        if is_spoiled { "spoiled".into() } else { id.to_string().into() }
     }
 }
 
@@ -82,10 +90,6 @@ impl Decode for Ids {
         let (time, buyer_is_maker) = (time_of(id), id % 2 == 0);
         Ok(Event::Trade(Trade { id, time, price, quantity, buyer_is_maker }))
     }
-}
-
-fn value(id: i64) -> Bytes {
-    id.to_string().into()
 }
 
 /// Streams. They tell what happens while they are connected, and nothing of what happened before.
@@ -143,7 +147,7 @@ impl Connection for Stream {
                 let frame = |id: i64| Frame {
                     topic: Topic::Trade,
                     symbol: symbol(),
-                    value: value(id),
+                    value: market.value(id),
                     received_at,
                 };
                 return Ok(ids.into_iter().map(frame).collect());
@@ -184,7 +188,7 @@ impl History for Past {
     async fn trades(&self, _: &Symbol, from_id: i64) -> Result<Vec<PastTrade>, HistoryError> {
         self.ask()?;
         let to = self.market.newest().min(from_id + HISTORY_MAX - 1);
-        let trade = |id| PastTrade { id, value: value(id) };
+        let trade = |id| PastTrade { id, value: self.market.value(id) };
         Ok(self.market.ids(from_id, to).into_iter().map(trade).collect())
     }
 
@@ -207,7 +211,11 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Starts it, and waits for the first trades in the store.
     pub(crate) async fn start() -> Self {
-        let market = Arc::new(Market { start: Instant::now(), absent: Mutex::default() });
+        let market = Arc::new(Market {
+            start: Instant::now(),
+            absent: Mutex::default(),
+            is_spoiled: AtomicBool::default(),
+        });
         let streams = Arc::new(Streams {
             market: Arc::clone(&market),
             fault: Mutex::default(),
