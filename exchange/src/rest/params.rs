@@ -7,8 +7,8 @@ use crate::market::Market;
 #[derive(Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
-const SYMBOL_RANGE: &str = "^[A-Z0-9-_.]{1,20}$";
-const SYMBOLS_RANGE: &str = r#"^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$"#;
+const SYMBOL_RANGE: &str = r"^[\w\-._&&[^a-z]]{1,50}$";
+const SYMBOLS_RANGE: &str = r#"^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$"#;
 const NUMBER_RANGE: &str = "^[0-9]{1,20}$";
 
 /// Which symbols a request is about.
@@ -114,9 +114,10 @@ impl Params {
     }
 }
 
+/// Letters and digits of any script: the exchange lists `币安人生USDT`.
 fn is_symbol(name: &str) -> bool {
-    let legal = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || b"-_.".contains(&c);
-    (1..=20).contains(&name.len()) && name.bytes().all(legal)
+    let legal = |c: char| (c.is_alphanumeric() && !c.is_ascii_lowercase()) || "-_.".contains(c);
+    (1..=50).contains(&name.chars().count()) && name.chars().all(legal)
 }
 
 fn find(market: &dyn Market, name: &str) -> Result<usize, ApiError> {
@@ -148,6 +149,16 @@ pub(crate) fn decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn symbols_are_of_any_script_in_capitals() {
+        for legal in ["BTCUSDT", "1000SATS_2-X.Y", "币安人生USDT"] {
+            assert!(is_symbol(legal), "{legal}");
+        }
+        for illegal in ["", "btcusdt", "BTC USDT", "BTC/USDT", &"A".repeat(51)] {
+            assert!(!is_symbol(illegal), "{illegal}");
+        }
+    }
 
     #[test]
     fn percent_encoding_is_undone() {

@@ -67,7 +67,7 @@ async fn bodies_are_as_documented() {
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_the_documented_ones() {
     let (exchange, _folder) = three_trades().await;
-    let symbol_range = "legal range is '^[A-Z0-9-_.]{1,20}$'.";
+    let symbol_range = r"legal range is '^[\w\-._&&[^a-z]]{1,50}$'.";
     let number_range = "legal range is '^[0-9]{1,20}$'.";
     let mandatory = |name: &str| {
         (-1102, format!("Mandatory parameter '{name}' was not sent, was empty/null, or malformed."))
@@ -122,7 +122,8 @@ async fn errors_are_the_documented_ones() {
     for (path, (code, message)) in cases {
         let answer = get(&exchange, &format!("/api/v3/{path}")).await;
         assert_eq!(answer.status, 400, "{path}");
-        assert_eq!(answer.body, format!("{{\"code\":{code},\"msg\":\"{message}\"}}"), "{path}");
+        let message = json!(message);
+        assert_eq!(answer.body, format!("{{\"code\":{code},\"msg\":{message}}}"), "{path}");
     }
     assert_eq!(get(&exchange, "/api/v3/nothing").await.status, 404);
     exchange.stop().await;

@@ -10,8 +10,8 @@ use fts_core::market::Symbol;
 use super::refusal::Refusal;
 
 const INTEGER: &str = "^[0-9]{1,20}$";
-const SYMBOL: &str = "^[A-Z0-9-_.]{1,20}$";
-const SYMBOLS: &str = r#"^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$"#;
+const SYMBOL: &str = r"^[\w\-._&&[^a-z]]{1,50}$";
+const SYMBOLS: &str = r#"^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$"#;
 /// A time of this size is one in microseconds: in milliseconds it would be in the year 5138.
 const MICROSECONDS_FROM: i64 = 100_000_000_000_000;
 
