@@ -19,6 +19,7 @@ mod index;
 mod migrate;
 mod read;
 mod rows;
+mod size;
 mod write;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use config::{ConfigError, ElasticsearchConfig, Secret};
 use document::{Fields, Read};
 use fresh::Fresh;
 use read::{Order, Search};
+use size::Size;
 
 /// The store's name, for operators and metrics.
 const NAME: &str = "elasticsearch";
@@ -51,6 +53,8 @@ pub struct ElasticsearchStore {
     permits: Semaphore,
     /// One a body: those under way, and a few that are made meanwhile.
     room: Semaphore,
+    /// How large a body is made.
+    size: Size,
     fresh: Fresh,
 }
 
@@ -68,6 +72,7 @@ impl ElasticsearchStore {
             room: Semaphore::new(
                 config.concurrency.saturating_add(AHEAD).min(Semaphore::MAX_PERMITS),
             ),
+            size: Size::new(config.bulk_bytes),
             fresh: Fresh::default(),
             config,
         })

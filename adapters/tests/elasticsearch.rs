@@ -23,6 +23,8 @@ mod place;
 mod rows;
 #[path = "elasticsearch/server.rs"]
 mod server;
+#[path = "elasticsearch/slow.rs"]
+mod slow;
 #[path = "elasticsearch/transactions.rs"]
 mod transactions;
 

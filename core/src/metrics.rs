@@ -55,6 +55,8 @@ pub const BINANCE_THROTTLE_WAIT_SECONDS: &str = "fts_binance_throttle_wait_secon
 pub const STORE_ROWS_TOTAL: &str = "fts_store_rows_total";
 /// How long a store takes to make a batch durable.
 pub const STORE_COMMIT_SECONDS: &str = "fts_store_commit_seconds";
+/// The most bytes of rows in one request to a store: fewer than configured while it does not keep up.
+pub const STORE_BODY_BYTES: &str = "fts_store_body_bytes";
 /// Length of SQLite's write-ahead log.
 pub const SQLITE_WAL_BYTES: &str = "fts_sqlite_wal_bytes";
 
@@ -347,6 +349,11 @@ pub const ALL: &[Metric] = &[
         STORE_COMMIT_SECONDS,
         Unit::Seconds,
         "how long a store takes to make a batch durable, by `store`",
+    ),
+    gauge(
+        STORE_BODY_BYTES,
+        Unit::Bytes,
+        "most bytes of rows in one request, by `store`: below bulk_bytes while the server is slow",
     ),
     gauge(
         SQLITE_WAL_BYTES,

@@ -16,11 +16,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::config::ElasticsearchConfig;
-use super::errors::{self, Fault, Verdict};
+use super::errors::{self, Fault, Silence, Verdict};
 use super::migrate;
 
 /// How long a failed attempt answers for those that come after it: they would all wait in turn.
 const FAILED_FOR: Duration = Duration::from_secs(1);
+/// What `_bulk` takes.
+const NDJSON: &str = "application/x-ndjson";
 
 /// Makes requests.
 #[derive(Debug)]
@@ -115,8 +117,29 @@ impl Client {
         let mut tries = self.nodes;
         loop {
             tries -= 1;
-            match self.send_once(method, path, query, body.clone()).await {
-                Err(StoreError::Unavailable(_)) if tries > 0 => {}
+            let error = match self.send_once(method, path, query, body.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(silence) => StoreError::from(silence),
+            };
+            if tries == 0 || !matches!(error, StoreError::Unavailable(_)) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// A `_bulk` request. Of another node only if the one before is not there: what one did not do in
+    /// time is not put to the next one as it is.
+    pub(super) async fn bulk(
+        &self,
+        query: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, Silence> {
+        let mut tries = self.nodes;
+        loop {
+            tries -= 1;
+            let body = Some((NDJSON, body.clone()));
+            match self.send_once(Method::Post, "/_bulk", query, body).await {
+                Err(Silence::Away(StoreError::Unavailable(_))) if tries > 0 => {}
                 other => return other,
             }
         }
@@ -128,7 +151,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
         body: Option<(&'static str, Bytes)>,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<Answer, Silence> {
         let mut headers = HeaderMap::new();
         let body = body.map(|(kind, bytes)| {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -145,7 +168,7 @@ impl Client {
             Ok(Answer { status, body })
         };
         let answer = tokio::time::timeout(limit, asked).await;
-        answer.unwrap_or_else(|_| Err(errors::timed_out(self.timeout_ms)))
+        answer.unwrap_or_else(|_| Err(Silence::Late(errors::timed_out(self.timeout_ms))))
     }
 
     pub(super) async fn get(
@@ -176,7 +199,6 @@ impl Client {
     }
 }
 
-/// The secret, from where it stands.
 /// Makes clients, one at a time.
 pub(super) struct Connector {
     config: ElasticsearchConfig,

@@ -15,6 +15,8 @@ pub(super) enum Verdict {
     Busy(String),
     /// Try again, once whatever it is has passed.
     Unavailable(String),
+    /// Whoever stands before the server has waited for it in vain: less at once may help.
+    Late(String),
     /// Somebody has to do something.
     Refused(String),
     /// The body is larger than the server takes.
@@ -27,7 +29,9 @@ impl From<Verdict> for StoreError {
     /// Of a request as a whole: no row is at fault that could be named.
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Busy(reason) | Verdict::Unavailable(reason) => unavailable(reason),
+            Verdict::Busy(reason) | Verdict::Unavailable(reason) | Verdict::Late(reason) => {
+                unavailable(reason)
+            }
             Verdict::Refused(reason) | Verdict::TooLarge(reason) | Verdict::Rejected(reason) => {
                 refused(reason)
             }
@@ -120,6 +124,9 @@ pub(super) fn judge(status: u16, fault: &Fault) -> Verdict {
         (413, _) => Verdict::TooLarge(format!(
             "the server takes no request that large: lower `bulk_bytes` ({words})"
         )),
+        (408 | 504, _) => Verdict::Late(format!(
+            "the cluster did not answer in time, says {status} ({words}): is it overloaded?"
+        )),
         (404 | 405, _) => Verdict::Refused(format!(
             "the server does not know the request ({words}): is this Elasticsearch?"
         )),
@@ -128,29 +135,49 @@ pub(super) fn judge(status: u16, fault: &Fault) -> Verdict {
     }
 }
 
-/// There is no answer.
-pub(super) fn of_transport(error: &elasticsearch::Error, timeout_ms: u64) -> StoreError {
-    if error.is_timeout() {
-        return timed_out(timeout_ms);
+/// Why there is no answer, as far as it matters for what is sent next.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// The request was too much for the time it had, or for whoever it passes by: the connection was
+    /// there, and the answer was not, or not whole. Less at once may help.
+    Late(StoreError),
+    /// Nobody is there, or nobody who may be asked: what is sent makes no difference.
+    Away(StoreError),
+}
+
+impl From<Silence> for StoreError {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::Late(error) | Silence::Away(error) => error,
+        }
     }
+}
+
+/// There is no answer.
+pub(super) fn of_transport(error: &elasticsearch::Error, timeout_ms: u64) -> Silence {
     // The innermost cause says most; the outermost holds the address only.
     let (mut cause, mut words) = (error.source(), error.to_string());
-    let mut is_tls = false;
+    let (mut is_tls, mut is_connecting) = (false, false);
     while let Some(inner) = cause {
         if let Some(fault) = inner.downcast_ref::<std::io::Error>() {
             is_tls |= fault.get_ref().is_some_and(|it| it.is::<tokio_rustls::rustls::Error>());
         }
         is_tls |= inner.is::<tokio_rustls::rustls::Error>();
+        is_connecting |= inner.downcast_ref().is_some_and(reqwest::Error::is_connect);
         words = inner.to_string();
         cause = inner.source();
     }
     if is_tls || words.contains("certificate") {
-        return refused(format!(
+        return Silence::Away(refused(format!(
             "TLS fails ({words}): is `ca_file` the authority of the server's certificate, does the \
              certificate name the address, and does the server speak TLS on this port?"
-        ));
+        )));
     }
-    unavailable(format!("no answer ({words}): is the server up, and the address right?"))
+    let kind = if is_connecting { Silence::Away } else { Silence::Late };
+    if error.is_timeout() {
+        return kind(timed_out(timeout_ms));
+    }
+    kind(unavailable(format!("no answer ({words}): is the server up, and the address right?")))
 }
 
 /// Nothing came in time.
@@ -188,6 +215,7 @@ mod tests {
         let found = judge(status, &Fault::of_body(body.as_bytes()));
         let (Verdict::Busy(text)
         | Verdict::Unavailable(text)
+        | Verdict::Late(text)
         | Verdict::Refused(text)
         | Verdict::TooLarge(text)
         | Verdict::Rejected(text)) = found.clone();
@@ -255,6 +283,7 @@ mod tests {
         check_kind(404, "", "no handler", Verdict::Refused, "is this Elasticsearch");
         check(502, "<html>Bad Gateway</html>", Verdict::Unavailable, "Bad Gateway");
         check(429, "", Verdict::Busy, "overloaded");
+        check(504, "<html>Gateway Time-out</html>", Verdict::Late, "Time-out");
         check(405, r#"{"error":"Incorrect method"}"#, Verdict::Refused, "Incorrect method");
     }
 

@@ -1,21 +1,23 @@
 //! Rows into `_bulk` requests: bounded in size, so many at once, what failed tried again.
+//!
+//! What did not get through in time, or was too large, is tried again in halves, down to the document.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use elasticsearch::http::Method;
 use fts_core::backoff::Backoff;
 use fts_core::metrics::STORE_ROWS_TOTAL;
 use fts_core::port::store::StoreError;
 use fts_core::row::{Rows, Table};
 use futures_util::future;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::document::{Document, OUT_OF_RANGE, quoted};
-use super::errors::{self, Fault, Verdict};
+use super::errors::{self, Fault, Silence, Verdict};
 use super::index::Index;
 use super::rows::{Stored, each};
 use super::{AHEAD, ElasticsearchStore};
@@ -25,6 +27,11 @@ use super::{AHEAD, ElasticsearchStore};
 const ATTEMPTS_MAX: u32 = 8;
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// After so many refusals of a whole body in a row it is taken to be too large for so busy a cluster.
+const BUSY_MAX: u32 = 3;
+/// So many requests in a row may not get through in time before the caller hears of it: a cluster that
+/// hangs does not answer to a smaller body either.
+const LATE_MAX: u32 = 3;
 /// The largest document: servers take requests of 100 MiB, and of one document less than half.
 const DOCUMENT_BYTES_MAX: usize = 32 * 1_024 * 1_024;
 /// The longest key that servers take.
@@ -33,7 +40,6 @@ const ID_BYTES_MAX: usize = 512;
 const NAMED_MAX: usize = 3;
 /// As much of a key as an operator needs.
 const ID_CHARS_SHOWN: usize = 100;
-const NDJSON: &str = "application/x-ndjson";
 
 /// What a `_bulk` request says, line by line.
 #[derive(Debug, Default)]
@@ -123,6 +129,13 @@ impl Body {
         body
     }
 
+    /// Two halves, the first one last: who takes from the end takes the rows in their order.
+    fn halves(&self) -> [Self; 2] {
+        let numbers: Vec<usize> = (0..self.items.len()).collect();
+        let (first, second) = numbers.split_at(numbers.len() / 2);
+        [self.only(second), self.only(first)]
+    }
+
     /// Which document an item is about.
     fn id(&self, number: usize) -> String {
         #[derive(Deserialize)]
@@ -149,7 +162,7 @@ struct Bodies<'r> {
 impl Bodies<'_> {
     /// The next one; an empty one at the end.
     fn next(&mut self) -> Body {
-        let limit = self.store.config.bulk_bytes;
+        let limit = self.store.size.now();
         let mut body = Body::default();
         while body.bytes.len() < limit {
             let Some(row) = self.rows.next() else { break };
@@ -270,31 +283,41 @@ impl ElasticsearchStore {
     /// came of the others.
     async fn send(&self, client: &Client, body: Body) -> Result<(Rejected, Done), StoreError> {
         let (mut rejected, mut done) = (Rejected::default(), Done::default());
-        let mut backoff = Backoff::new(WAIT_MIN, WAIT_MAX);
-        // Halves of what was too large wait here.
+        let (mut backoff, mut late) = (Backoff::new(WAIT_MIN, WAIT_MAX), 0);
+        // Halves of what was too much at once wait here.
         let mut waiting = vec![body];
         while let Some(body) = waiting.pop() {
             for table in body.items.iter().map(|it| it.table) {
                 self.fresh.written(table);
             }
+            let is_one = body.items.len() < 2;
             let outcome = self.send_once(client, &body).await?;
             let (again, reason) = match outcome {
                 Sent::Items { again, reason, rejected: more, done: others } => {
+                    late = 0;
+                    if again.len() < body.items.len() {
+                        backoff.reset();
+                    }
                     rejected.append(more);
                     done.append(others);
-                    (again, reason)
+                    (body.only(&again), reason)
                 }
-                Sent::Busy(reason) => ((0..body.items.len()).collect(), reason),
-                Sent::TooLarge(reason) if body.items.len() < 2 => {
+                Sent::Busy(reason) => (body, reason),
+                Sent::TooLarge(reason) if is_one => {
                     let table = body.items.first().map_or(Table::Trades, |it| it.table);
                     rejected.add(table, &body.id(0), &reason);
                     continue;
                 }
-                Sent::TooLarge(_) => {
-                    let numbers: Vec<usize> = (0..body.items.len()).collect();
-                    let (first, second) = numbers.split_at(numbers.len() / 2);
-                    // The first half is on top: rows of one key keep their order.
-                    waiting.extend([body.only(second), body.only(first)]);
+                Sent::TooMuch | Sent::TooLarge(_) => {
+                    waiting.extend(body.halves());
+                    continue;
+                }
+                Sent::Late(error) => {
+                    late += 1;
+                    if is_one || late >= LATE_MAX {
+                        return Err(error);
+                    }
+                    waiting.extend(body.halves());
                     continue;
                 }
             };
@@ -305,25 +328,51 @@ impl ElasticsearchStore {
             if backoff.failures() >= ATTEMPTS_MAX {
                 return Err(errors::unavailable(reason));
             }
-            tracing::debug!(rows = again.len(), reason, ?wait, "the cluster is busy");
+            tracing::debug!(rows = again.items.len(), reason, ?wait, "the cluster is busy");
             tokio::time::sleep(wait).await;
-            waiting.push(body.only(&again));
+            if backoff.failures() >= BUSY_MAX && again.items.len() > 1 {
+                self.size.slow(again.bytes.len(), &reason);
+                waiting.extend(again.halves());
+            } else {
+                waiting.push(again);
+            }
         }
         Ok((rejected, done))
     }
 
     async fn send_once(&self, client: &Client, body: &Body) -> Result<Sent, StoreError> {
+        let limit = Duration::from_millis(self.config.request_timeout_ms);
         let timeout = format!("{}ms", self.config.request_timeout_ms / 2);
         let query =
             [("filter_path", "items.*.status,items.*.error"), ("timeout", timeout.as_str())];
-        let bytes = Bytes::copy_from_slice(&body.bytes);
+        let length = body.bytes.len();
         let permit = self.permits.acquire().await;
-        let answer = client.send(Method::Post, "/_bulk", &query, Some((NDJSON, bytes))).await?;
+        // It was made when bodies might be larger.
+        if body.items.len() > 1 && length / 2 > self.size.now() {
+            return Ok(Sent::TooMuch);
+        }
+        let begin = Instant::now();
+        let answer = client.bulk(&query, Bytes::copy_from_slice(&body.bytes)).await;
         drop(permit);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Silence::Late(error)) => {
+                self.size.slow(length, &error.to_string());
+                return Ok(Sent::Late(error));
+            }
+            Err(Silence::Away(error)) => return Err(error),
+        };
         match answer.verdict() {
-            None => {}
+            None => self.size.done(length, begin.elapsed(), limit),
             Some(Verdict::Busy(reason)) => return Ok(Sent::Busy(reason)),
-            Some(Verdict::TooLarge(reason)) => return Ok(Sent::TooLarge(reason)),
+            Some(Verdict::TooLarge(reason)) => {
+                self.size.large(length, &reason);
+                return Ok(Sent::TooLarge(reason));
+            }
+            Some(Verdict::Late(reason)) => {
+                self.size.slow(length, &reason);
+                return Ok(Sent::Late(errors::unavailable(reason)));
+            }
             Some(verdict) => return Err(verdict.into()),
         }
         outcome(body, &answer.body)
@@ -378,6 +427,10 @@ enum Sent {
     },
     Busy(String),
     TooLarge(String),
+    /// It was not sent, as it is larger than bodies should be now.
+    TooMuch,
+    /// It did not get through in time, or not whole. It may have been done all the same.
+    Late(StoreError),
 }
 
 fn outcome(body: &Body, answer: &[u8]) -> Result<Sent, StoreError> {

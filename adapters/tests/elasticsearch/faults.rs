@@ -33,8 +33,8 @@ async fn store_on(
 }
 
 /// A server that answers each request by `answer`: status and body, from the request's first line
-/// and body.
-async fn scripted(
+/// and body; not at all where the status is 0.
+pub(crate) async fn scripted(
     answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
 ) -> ElasticsearchConfig {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -55,6 +55,9 @@ async fn scripted(
                     });
                     if let Some((head, body)) = whole {
                         let (status, text) = answer(head.lines().next().unwrap(), body);
+                        if status == 0 {
+                            return std::future::pending().await;
+                        }
                         let reply = format!(
                             "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{text}",
                             text.len()
@@ -80,7 +83,7 @@ async fn scripted(
 }
 
 /// A server of which nothing but `_bulk` matters.
-fn bulk_only(line: &str) -> Option<(u16, String)> {
+pub(crate) fn bulk_only(line: &str) -> Option<(u16, String)> {
     (!line.contains("/_bulk")).then(|| match line.split(' ').next() {
         Some("GET") => (404, "{}".to_owned()),
         _ => (200, "{}".to_owned()),
