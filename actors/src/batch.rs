@@ -5,6 +5,10 @@
 //! - Emits records to the log, days to the report, lines to the file of lines.
 //! - Loses, if it dies, nothing: what is done and what was asked of the provider stands in the log's
 //!   checkpoint `batch`, before the answer is used. Its successor, on whatever node, goes on there.
+//!
+//! While it moves to another node, two may run, and one that stood still may wake up late. Each takes in
+//! what the other has written before it writes, and before it asks it says so and waits whether the
+//! other does: so they share the work, and what the provider allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +41,9 @@ const ATTEMPTS_MAX: u32 = 5;
 const NAP_MAX: Duration = Duration::from_secs(30);
 /// How long to leave a log alone that is out of reach.
 const LOG_RETRY: Duration = Duration::from_millis(500);
+/// How long a node that is about to ask waits to see whether another one is: far longer than the log
+/// takes to keep a checkpoint.
+const SETTLE: Duration = Duration::from_millis(200);
 const DAY_MS: i64 = 86_400_000;
 
 /// What the provider allows.
@@ -54,6 +61,8 @@ pub type Request = Vec<Symbol>;
 /// The job.
 #[expect(missing_debug_implementations, reason = "a port has nothing to show")]
 pub struct Batch {
+    /// The node's name.
+    pub node: Arc<str>,
     /// Whose prices.
     pub symbols: Vec<Symbol>,
     /// Who has them.
@@ -74,6 +83,14 @@ pub struct Batch {
     pub view: Arc<View>,
     /// Requests to run at once.
     pub requests: Arc<Mutex<mpsc::Receiver<Request>>>,
+}
+
+/// What came of asking for a symbol.
+enum Fetched {
+    Days(Vec<Daily>),
+    Failed(DailyError),
+    /// Another node has done it, or the run is over.
+    Elsewhere,
 }
 
 /// Why a run stands still.
@@ -103,8 +120,9 @@ impl Job for Batch {
 impl Batch {
     async fn serve(&self, stop: &mut Stop) -> Result<(), Halt> {
         let mut requests = self.requests.lock().await;
-        let mut state = self.load(stop).await?;
+        let mut state = State::default();
         loop {
+            self.meet(&mut state, stop).await?;
             self.show(&state);
             if state.run.is_some() {
                 self.go_on(&mut state, stop).await?;
@@ -120,7 +138,7 @@ impl Batch {
                 Some(due) if due <= now => {
                     state.last_due = Some(now);
                     state.run = Some(Run::of(now, &self.symbols));
-                    self.save(&state, stop).await?;
+                    self.save(&mut state, stop).await?;
                     continue;
                 }
                 Some(due) => span(due - now).min(NAP_MAX),
@@ -130,8 +148,8 @@ impl Batch {
                 () = stop.requested() => return Err(Halt::Stopped),
                 Some(asked) = requests.recv() => {
                     let symbols = if asked.is_empty() { &self.symbols } else { &asked };
-                    state.run = Some(Run::of(now, symbols));
-                    self.save(&state, stop).await?;
+                    state.run = Some(Run::of(self.clock.now().millis(), symbols));
+                    self.save(&mut state, stop).await?;
                 }
                 () = tokio::time::sleep(nap) => {}
             }
@@ -142,8 +160,9 @@ impl Batch {
     async fn go_on(&self, state: &mut State, stop: &mut Stop) -> Result<(), Halt> {
         while let Some(symbol) = state.run.as_ref().and_then(Run::next) {
             let outcome = match self.fetch(&symbol, state, stop).await? {
-                Ok(days) => self.keep(&symbol, days, stop).await?,
-                Err(error) => {
+                Fetched::Elsewhere => continue,
+                Fetched::Days(days) => self.keep(&symbol, days, stop).await?,
+                Fetched::Failed(error) => {
                     let line = format!("{symbol}: {error}");
                     tracing::error!(symbol = %symbol, %error, "no daily prices");
                     self.lines.line(self.clock.now(), LineLevel::Error, &line);
@@ -168,17 +187,19 @@ impl Batch {
         self.save(state, stop).await
     }
 
-    /// Asks until there is an answer that counts. The outer error ends the run where it is.
+    /// Asks until there is an answer that counts. An error ends the run where it is.
     async fn fetch(
         &self,
         symbol: &Symbol,
         state: &mut State,
         stop: &mut Stop,
-    ) -> Result<Result<Vec<Daily>, DailyError>, Halt> {
+    ) -> Result<Fetched, Halt> {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let mut attempts = 0;
         loop {
-            self.await_turn(state, stop).await?;
+            if !self.await_turn(symbol, state, stop).await? {
+                return Ok(Fetched::Elsewhere);
+            }
             // Counted before it is asked: after a crash too many are remembered, never too few.
             state.count(self.clock.now().millis());
             self.save(state, stop).await?;
@@ -206,7 +227,8 @@ impl Batch {
                 {
                     error
                 }
-                answer => return Ok(answer),
+                Ok(days) => return Ok(Fetched::Days(days)),
+                Err(error) => return Ok(Fetched::Failed(error)),
             };
             let nanos = self.clock.now().0.unsigned_abs();
             let chance =
@@ -219,9 +241,19 @@ impl Batch {
         }
     }
 
-    /// Waits until the provider's limits allow a request.
-    async fn await_turn(&self, state: &mut State, stop: &mut Stop) -> Result<(), Halt> {
+    /// Waits until the provider's limits allow a request and no other node is about to make one.
+    /// Answers whether there is still anything to ask of this symbol.
+    async fn await_turn(
+        &self,
+        symbol: &Symbol,
+        state: &mut State,
+        stop: &mut Stop,
+    ) -> Result<bool, Halt> {
         loop {
+            self.meet(state, stop).await?;
+            if !state.is_left(symbol) {
+                return Ok(false);
+            }
             let now = self.clock.now().millis();
             state.turn_to(now);
             let apart = i64::try_from(self.allowance.apart.as_millis()).unwrap_or(i64::MAX);
@@ -231,10 +263,19 @@ impl Batch {
                 // A last request that lies ahead was made by a clock that was ahead.
                 (state.last_request + apart - now).min(apart)
             };
-            if wait <= 0 {
-                return Ok(());
+            if wait > 0 {
+                self.sleep(span(wait).min(NAP_MAX), stop).await?;
+                continue;
             }
-            self.sleep(span(wait).min(NAP_MAX), stop).await?;
+            // Of several that are about to ask the one that said so last goes first.
+            state.asking = Some(self.node.to_string());
+            self.write(state, stop).await?;
+            self.sleep(SETTLE, stop).await?;
+            self.meet(state, stop).await?;
+            if state.asking.as_deref() == Some(&*self.node) {
+                return Ok(state.is_left(symbol));
+            }
+            self.sleep(2 * SETTLE, stop).await?;
         }
     }
 
@@ -276,23 +317,30 @@ impl Batch {
         }
     }
 
-    async fn load(&self, stop: &mut Stop) -> Result<State, Halt> {
+    /// Takes in what the log has: what this node, or another one, has written last.
+    async fn meet(&self, state: &mut State, stop: &mut Stop) -> Result<(), Halt> {
         loop {
             match self.log.load_checkpoint(state::NAME).await {
-                Ok(bytes) => {
-                    let read = |bytes: bytes::Bytes| {
-                        State::read(&bytes).map_err(|error| {
-                            JobError(format!("the checkpoint `{}`: {error}", state::NAME))
-                        })
-                    };
-                    return Ok(bytes.map(read).transpose()?.unwrap_or_default());
+                Ok(None) => return Ok(()),
+                Ok(Some(bytes)) => {
+                    let written = State::read(&bytes).map_err(|error| {
+                        JobError(format!("the checkpoint `{}`: {error}", state::NAME))
+                    })?;
+                    state.meet(written);
+                    return Ok(());
                 }
                 Err(error) => self.log_is_away(error, stop).await?,
             }
         }
     }
 
-    async fn save(&self, state: &State, stop: &mut Stop) -> Result<(), Halt> {
+    /// Writes the state down, with what others have written meanwhile.
+    async fn save(&self, state: &mut State, stop: &mut Stop) -> Result<(), Halt> {
+        self.meet(state, stop).await?;
+        self.write(state, stop).await
+    }
+
+    async fn write(&self, state: &State, stop: &mut Stop) -> Result<(), Halt> {
         while let Err(error) = self.log.save_checkpoint(state::NAME, state.written()).await {
             self.log_is_away(error, stop).await?;
         }

@@ -56,6 +56,7 @@ impl Flows {
             });
             let (ask, requests) = mpsc::channel(1);
             let job = Batch {
+                node: config.name.as_str().into(),
                 symbols: batch.symbols.clone(),
                 prices: Arc::new(prices.context("in `batch.url`")?),
                 allowance: Allowance { per_day: batch.requests_per_day, apart: batch.apart },

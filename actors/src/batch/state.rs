@@ -1,5 +1,6 @@
 //! What the batch remembers over restarts, as JSON in a checkpoint of the log.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(super) struct State {
     pub(super) used: u32,
     /// When the last one was.
     pub(super) last_request: i64,
+    /// The node that is about to ask, or has asked last.
+    pub(super) asking: Option<String>,
     /// The run that is under way.
     pub(super) run: Option<Run>,
     /// The run before it.
@@ -45,6 +48,29 @@ impl State {
 
     pub(super) fn written(&self) -> Bytes {
         serde_json::to_vec(self).expect("texts and numbers are always JSON").into()
+    }
+
+    /// Takes in what was written, by whomever: of everything, what knows more.
+    pub(super) fn meet(&mut self, written: Self) {
+        self.last_due = self.last_due.max(written.last_due);
+        if self.day < written.day {
+            (self.day, self.used) = (written.day, written.used);
+        } else if self.day == written.day {
+            self.used = self.used.max(written.used);
+        }
+        self.last_request = self.last_request.max(written.last_request);
+        self.asking = written.asking;
+        self.last_run = Run::of_both(self.last_run.take(), written.last_run);
+        self.run = Run::of_both(self.run.take(), written.run);
+        // A run that somebody has ended is over for all.
+        let ended_at = self.last_run.as_ref().map(|it| it.started_at);
+        self.run = self.run.take().filter(|it| Some(it.started_at) > ended_at);
+    }
+
+    /// Whether the run under way has not done this symbol yet.
+    pub(super) fn is_left(&self, symbol: &Symbol) -> bool {
+        let left = |run: &Run| run.left.iter().any(|text| text == symbol.as_str());
+        self.run.as_ref().is_some_and(left)
     }
 
     /// Begins to count anew if another day has come.
@@ -71,6 +97,25 @@ impl Run {
             fetched: BTreeMap::new(),
             failed: BTreeMap::new(),
         }
+    }
+
+    /// The later of two runs; of one run as two nodes know it, what both have done.
+    fn of_both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (mut one, other) = match (one, other) {
+            (Some(one), Some(other)) => (one, other),
+            (one, other) => return one.or(other),
+        };
+        match one.started_at.cmp(&other.started_at) {
+            Ordering::Less => return Some(other),
+            Ordering::Greater => return Some(one),
+            Ordering::Equal => {}
+        }
+        one.left.retain(|text| other.left.contains(text));
+        one.fetched.extend(other.fetched);
+        one.failed.extend(other.failed);
+        // Who has its days does not lack them because somebody else did not get them.
+        one.failed.retain(|text, _| !one.fetched.contains_key(text));
+        Some(one)
     }
 
     /// Who is next. Texts that are no symbol can't be in a state that this program wrote.
@@ -110,5 +155,64 @@ impl Run {
             text = format!("{text}; sin datos: {}", failed.join(", "));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbols(names: &[&str]) -> Vec<Symbol> {
+        names.iter().map(|it| Symbol::new(it).unwrap()).collect()
+    }
+
+    fn state(day: i64, used: u32, run: Option<Run>) -> State {
+        State { day, used, run, last_request: i64::from(used), ..State::default() }
+    }
+
+    /// What `one` and `other` know together, whichever of them hears of the other.
+    #[track_caller]
+    fn check(one: &State, other: &State, expected: &State) {
+        for (mut state, written) in [(one.clone(), other), (other.clone(), one)] {
+            state.meet(written.clone());
+            assert_eq!(state, *expected);
+        }
+    }
+
+    #[test]
+    fn the_greater_count_of_a_day_holds_and_a_later_day_begins_anew() {
+        check(&state(7, 20, None), &state(7, 6, None), &state(7, 20, None));
+        let later = State { last_request: 20, ..state(8, 1, None) };
+        check(&state(7, 20, None), &state(8, 1, None), &later);
+    }
+
+    #[test]
+    fn what_either_has_done_of_a_run_is_done() {
+        let all = symbols(&["TSLA", "IBM", "AAPL"]);
+        let (mut one, mut other) = (Run::of(5, &all), Run::of(5, &all));
+        let mut both = one.clone();
+        one.done(&all[0], Ok(100));
+        one.done(&all[1], Err("busy".to_owned()));
+        other.done(&all[1], Ok(99));
+        both.done(&all[0], Ok(100));
+        both.done(&all[1], Ok(99));
+        check(&state(7, 1, Some(one)), &state(7, 1, Some(other)), &state(7, 1, Some(both)));
+    }
+
+    #[test]
+    fn a_run_that_has_ended_does_not_come_back_and_a_later_one_holds() {
+        let [early, late] = [5, 6].map(|at| Run::of(at, &symbols(&["TSLA"])));
+        let ended = State { last_run: Some(early.clone()), ..state(7, 1, None) };
+        check(&ended, &state(7, 1, Some(early.clone())), &ended);
+        let under_way = State { last_run: Some(early.clone()), ..state(7, 1, Some(late.clone())) };
+        check(&ended, &state(7, 1, Some(late.clone())), &under_way);
+        let latest = state(7, 1, Some(late));
+        check(&latest, &state(7, 1, Some(early)), &latest);
+    }
+
+    #[test]
+    fn what_an_older_program_has_written_is_read() {
+        let written = br#"{"last_due":1,"day":2,"used":3,"last_request":4,"run":null,"last_run":null}"#;
+        assert_eq!(State::read(written).unwrap().asking, None);
     }
 }

@@ -66,6 +66,7 @@ impl DailyReport for Reports {
 
 /// A node that runs the batch now and then, and what is left of it in between.
 struct Node {
+    name: &'static str,
     log: Arc<MemoryLog>,
     provider: Arc<Provider>,
     lines: Arc<Lines>,
@@ -81,6 +82,7 @@ impl Node {
     fn new(answers: Vec<DailyError>) -> Self {
         let (ask, requests) = mpsc::channel(1);
         Self {
+            name: "node",
             log: Arc::default(),
             provider: Arc::new(Provider {
                 begin: Instant::now(),
@@ -97,9 +99,17 @@ impl Node {
         }
     }
 
+    /// Another one, which has the log and the provider in common with this one.
+    fn beside(&self, name: &'static str) -> Self {
+        let (log, provider) = (Arc::clone(&self.log), Arc::clone(&self.provider));
+        let clock = Arc::clone(&self.clock);
+        Self { name, log, provider, clock, per_day: self.per_day, ..Self::new(vec![]) }
+    }
+
     /// Runs for so long, and stops.
     async fn run(&self, symbols: &[&str], time: Duration) {
         let job = Batch {
+            node: self.name.into(),
             symbols: symbols.iter().map(|it| Symbol::new(it).unwrap()).collect(),
             prices: Arc::clone(&self.provider) as Arc<dyn DailyPrices>,
             allowance: Allowance { per_day: self.per_day, apart: Duration::from_secs(1) },
@@ -247,4 +257,22 @@ async fn a_log_that_is_away_is_waited_for() {
     assert_eq!(node.reports.0.lock().unwrap().as_slice(), ["TSLA 1"]);
     let lines = node.lines.all();
     assert!(lines.iter().any(|(_, line)| line == "TSLA: 1 días extraídos"), "{lines:?}");
+}
+
+/// As while the batch moves from one node to the other: both are sure that it is theirs.
+#[tokio::test(start_paused = true)]
+async fn two_that_run_at_once_share_the_work_and_the_allowance() {
+    let mut one = Node::new(vec![]);
+    one.per_day = 4;
+    let other = one.beside("other");
+    let symbols = ["TSLA", "IBM", "AAPL", "MSFT", "AMZN", "GOOGL"];
+    tokio::join!(one.run(&symbols, hours(1)), other.run(&symbols, hours(1)));
+    let asked = one.provider.asked.lock().unwrap().clone();
+    let names: Vec<_> = asked.iter().map(|(_, symbol)| symbol.as_str()).collect();
+    assert_eq!(names, symbols[..4], "each once, and no more than a day allows");
+    let pairs = asked.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    assert!(pairs.min() >= Some(Duration::from_secs(1)), "{asked:?}");
+    // Midnight is four hours after the begin.
+    tokio::join!(one.run(&symbols, hours(4)), other.run(&symbols, hours(4)));
+    assert_eq!(one.asked().len(), symbols.len());
 }

@@ -1,4 +1,5 @@
-//! Passes a question about one symbol on to the node that folds it: only that one has what is live.
+//! Passes a question about one symbol on to the node that folds it: only that one has what is live. And
+//! what is about the daily batch to the node that runs it.
 //!
 //! Nodes ask each other over plain HTTP, where each says that its page is. If the other does not
 //! answer, this node answers with what it has.
@@ -13,13 +14,14 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::HOST;
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use fts_core::market::Symbol;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::App;
+use super::refusal::Refusal;
 
 /// Says that a request was passed on: it is not passed on again.
 pub(super) const FORWARDED: &str = "x-fts-forwarded";
@@ -30,6 +32,8 @@ const ANSWER_MAX: usize = 16 << 20;
 /// What only the node that folds the symbol has in full.
 const PATHS: [&str; 4] =
     ["/api/live", "/api/v3/klines", "/api/v3/ticker/24hr", "/api/v3/ticker/bookTicker"];
+/// What only the node that runs the batch knows.
+const BATCH: &str = "/api/batch";
 
 /// Passes the request on, where another node knows more.
 pub(super) async fn to_owner(
@@ -38,7 +42,7 @@ pub(super) async fn to_owner(
     next: Next,
 ) -> Response {
     let Some(owner) = owner(&app, &request) else { return next.run(request).await };
-    match get(owner, request.uri()).await {
+    match ask(owner, &Method::GET, request.uri()).await {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(%owner, %error, "it does not answer; answering here");
@@ -47,9 +51,22 @@ pub(super) async fn to_owner(
     }
 }
 
+/// The same request, made of the node that runs the daily batch; `None` where that is this one.
+pub(super) async fn to_runner(app: &App, request: &Request) -> Option<Response> {
+    let runner = app.web.nodes.as_ref()?.batch_runner()?;
+    if request.headers().contains_key(FORWARDED) {
+        return None;
+    }
+    let answer = ask(runner, request.method(), request.uri()).await;
+    Some(answer.unwrap_or_else(|error| {
+        let text = format!("the node that runs the batch does not answer ({error}): ask again");
+        Refusal::unavailable(text).into_response()
+    }))
+}
+
 /// Another node's answer, as JSON.
 pub(super) async fn get_json(node: SocketAddr, path: &str) -> anyhow::Result<Value> {
-    let response = get(node, &path.parse()?).await?;
+    let response = ask(node, &Method::GET, &path.parse()?).await?;
     ensure!(response.status().is_success(), "it answered {}", response.status());
     let body = tokio::time::timeout(PATIENCE, to_bytes(response.into_body(), ANSWER_MAX)).await??;
     Ok(serde_json::from_slice(&body)?)
@@ -59,16 +76,19 @@ fn owner(app: &App, request: &Request) -> Option<SocketAddr> {
     let nodes = app.web.nodes.as_ref()?;
     let is_ours = request.method() != Method::GET
         || request.headers().contains_key(FORWARDED)
-        || !PATHS.contains(&request.uri().path());
+        || !PATHS.contains(&request.uri().path()) && request.uri().path() != BATCH;
     if is_ours {
         return None;
+    }
+    if request.uri().path() == BATCH {
+        return nodes.batch_runner();
     }
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).ok()?;
     let (_, symbol) = pairs.into_iter().find(|(name, _)| name == "symbol")?;
     nodes.owner(&Symbol::new(&symbol).ok()?)
 }
 
-async fn get(node: SocketAddr, uri: &Uri) -> anyhow::Result<Response> {
+async fn ask(node: SocketAddr, method: &Method, uri: &Uri) -> anyhow::Result<Response> {
     let asked = async {
         let stream = TcpStream::connect(node).await?;
         let (mut sender, connection) =
@@ -77,6 +97,7 @@ async fn get(node: SocketAddr, uri: &Uri) -> anyhow::Result<Response> {
         tokio::spawn(async move { drop(connection.await) });
         let path = uri.path_and_query().context("a request without a path")?.as_str();
         let request = Request::builder()
+            .method(method)
             .uri(path)
             .header(HOST, node.to_string())
             .header(FORWARDED, "1")

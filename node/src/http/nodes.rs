@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fts_actors::view::Picture;
 use fts_core::market::Symbol;
+use fts_core::placement::Singleton;
 use fts_core::time::UnixNanos;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,17 @@ impl Nodes {
     pub(super) fn owner(&self, symbol: &Symbol) -> Option<SocketAddr> {
         let scene = self.scene.borrow();
         let owner = scene.placement.partition_owner(symbol.partition(self.partitions))?;
-        let peer = scene.peers.iter().find(|it| it.name == *owner && it.is_alive)?;
+        self.other(&scene, owner)
+    }
+
+    /// The node that runs the daily batch, likewise.
+    pub(super) fn batch_runner(&self) -> Option<SocketAddr> {
+        let scene = self.scene.borrow();
+        self.other(&scene, scene.placement.singleton_owner(Singleton::Batch)?)
+    }
+
+    fn other(&self, scene: &Scene, name: &str) -> Option<SocketAddr> {
+        let peer = scene.peers.iter().find(|it| *it.name == *name && it.is_alive)?;
         (peer.name != self.me).then(|| about(peer)).flatten().map(|it| it.http)
     }
 

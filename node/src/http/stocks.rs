@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fts_actors::view::BatchView;
@@ -13,9 +13,9 @@ use fts_core::port::store::{End, Span};
 use fts_core::row::{DailyRow, TransactionRow};
 use serde_json::{Value, json};
 
-use super::App;
 use super::params::{Bound, Params};
 use super::refusal::Refusal;
+use super::{App, forward};
 
 const DAYS_MAX: usize = 1_000;
 const TRANSACTIONS_MAX: usize = 1_000;
@@ -24,7 +24,7 @@ const STOCKS_MAX: usize = 50;
 
 type Answer = Result<Response, Refusal>;
 
-/// `GET /api/batch`: the state of the daily batch; `null` where this node does not run it.
+/// `GET /api/batch`: the state of the daily batch; `null` where no node runs it.
 pub(super) async fn batch(State(app): State<Arc<App>>, params: Params) -> Answer {
     params.finish()?;
     Ok(Json(app.web.view.picture().batch.as_ref().map(of_batch)).into_response())
@@ -50,8 +50,13 @@ fn of_batch(batch: &BatchView) -> Value {
     })
 }
 
-/// `POST /api/batch/run`, with or without `symbol`: runs at once. 202 where that was taken note of.
-pub(super) async fn run_batch(State(app): State<Arc<App>>, mut params: Params) -> Answer {
+/// `POST /api/batch/run`, with or without `symbol`: runs at once, on whatever node it is. 202 where that
+/// was taken note of.
+pub(super) async fn run_batch(
+    State(app): State<Arc<App>>,
+    mut params: Params,
+    request: Request,
+) -> Answer {
     let symbols = match params.optional("symbol")? {
         Some(text) => vec![Symbol::new(&text).map_err(|_| Refusal::symbol())?],
         None => Vec::new(),
@@ -60,6 +65,9 @@ pub(super) async fn run_batch(State(app): State<Arc<App>>, mut params: Params) -
     let Some(ask) = &app.web.batch else {
         return Err(Refusal::unavailable("the batch is off: set batch.enabled"));
     };
+    if let Some(answer) = forward::to_runner(&app, &request).await {
+        return Ok(answer);
+    }
     match ask.try_send(symbols) {
         Ok(()) => Ok(StatusCode::ACCEPTED.into_response()),
         Err(_) => Err(Refusal::unavailable("another run is waiting for its turn: ask again later")),
