@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn what_an_older_program_has_written_is_read() {
-        let written = br#"{"last_due":1,"day":2,"used":3,"last_request":4,"run":null,"last_run":null}"#;
+        let written =
+            br#"{"last_due":1,"day":2,"used":3,"last_request":4,"run":null,"last_run":null}"#;
         assert_eq!(State::read(written).unwrap().asking, None);
     }
 }

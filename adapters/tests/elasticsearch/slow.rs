@@ -158,7 +158,7 @@ async fn behind_a_line_that_is_too_slow_for_its_bodies_a_store_gets_all_of_its_r
         failures.push(error);
         assert!(failures.len() < 20, "no progress: {failures:?}");
     }
-    println!("puts that failed: {failures:?}");
+    eprintln!("puts that failed: {failures:?}");
     let found = place.documents(Table::Trades).await;
     assert_eq!(found.len(), usize::try_from(ROWS).unwrap());
     place.remove().await;

@@ -8,7 +8,8 @@ use crate::market::Market;
 pub(crate) struct Params(Vec<(String, String)>);
 
 const SYMBOL_RANGE: &str = r"^[\w\-._&&[^a-z]]{1,50}$";
-const SYMBOLS_RANGE: &str = r#"^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$"#;
+const SYMBOLS_RANGE: &str =
+    r#"^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$"#;
 const NUMBER_RANGE: &str = "^[0-9]{1,20}$";
 
 /// Which symbols a request is about.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::header::HOST;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use fts_core::market::Symbol;
@@ -51,13 +51,13 @@ pub(super) async fn to_owner(
     }
 }
 
-/// The same request, made of the node that runs the daily batch; `None` where that is this one.
-pub(super) async fn to_runner(app: &App, request: &Request) -> Option<Response> {
+/// Passes a command for the daily batch on to the node that runs it; `None` where that is this one.
+pub(super) async fn to_runner(app: &App, headers: &HeaderMap, uri: &Uri) -> Option<Response> {
     let runner = app.web.nodes.as_ref()?.batch_runner()?;
-    if request.headers().contains_key(FORWARDED) {
+    if headers.contains_key(FORWARDED) {
         return None;
     }
-    let answer = ask(runner, request.method(), request.uri()).await;
+    let answer = ask(runner, &Method::POST, uri).await;
     Some(answer.unwrap_or_else(|error| {
         let text = format!("the node that runs the batch does not answer ({error}): ask again");
         Refusal::unavailable(text).into_response()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use fts_actors::view::BatchView;
 use fts_core::market::Symbol;
@@ -55,7 +55,8 @@ fn of_batch(batch: &BatchView) -> Value {
 pub(super) async fn run_batch(
     State(app): State<Arc<App>>,
     mut params: Params,
-    request: Request,
+    headers: HeaderMap,
+    uri: Uri,
 ) -> Answer {
     let symbols = match params.optional("symbol")? {
         Some(text) => vec![Symbol::new(&text).map_err(|_| Refusal::symbol())?],
@@ -65,7 +66,7 @@ pub(super) async fn run_batch(
     let Some(ask) = &app.web.batch else {
         return Err(Refusal::unavailable("the batch is off: set batch.enabled"));
     };
-    if let Some(answer) = forward::to_runner(&app, &request).await {
+    if let Some(answer) = forward::to_runner(&app, &headers, &uri).await {
         return Ok(answer);
     }
     match ask.try_send(symbols) {
