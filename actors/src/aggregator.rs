@@ -7,6 +7,7 @@
 //! - Loses, if it dies, nothing: its successor, on whatever node, loads the last checkpoint and
 //!   replays the rest.
 
+mod resume;
 mod run;
 mod save;
 
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fts_core::aggregate::{Aggregate, Checkpoint, Scope, SymbolState};
+use fts_core::aggregate::{Scope, SymbolState};
 use fts_core::alert::AlertRule;
 use fts_core::market::{Event, Source, Topic};
 use fts_core::metrics::STRAY_TRANSACTIONS_TOTAL;
@@ -23,6 +24,7 @@ use fts_core::port::decode::Decode;
 use fts_core::port::log::{Log, LogError};
 use fts_core::row::{CandleRow, Table};
 use fts_core::time::Clock;
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -139,54 +141,6 @@ impl Job for Aggregator {
 }
 
 impl Aggregator {
-    /// Loads the last checkpoint.
-    async fn resume(&self, stop: &Stop) -> Result<Run, JobError> {
-        let number = self.partition.number;
-        let name = self.checkpoint_name();
-        let saved = self.ask_log(stop, || self.log.load_checkpoint(&name)).await?;
-        let checkpoint = match saved.map(|bytes| fts_proto::checkpoint::decode(&bytes)) {
-            Some(Ok(checkpoint)) => checkpoint,
-            Some(Err(error)) => {
-                tracing::warn!(name, %error, "folding the whole log again");
-                Checkpoint::default()
-            }
-            None => Checkpoint::default(),
-        };
-        let mut positions = Vec::new();
-        let mut on_disk = Vec::new();
-        for topic in Topic::ALL {
-            let (oldest, end) = self.ask_log(stop, || self.log.bounds(topic, number)).await?;
-            let saved = checkpoint.positions.iter().find(|(it, _)| *it == topic);
-            positions.push((topic, saved.map_or(oldest, |(_, next)| *next)));
-            on_disk.push((topic, end));
-        }
-        self.partition.saved.tell(self.target.index, positions.clone());
-        let aggregate = Aggregate::restore(number, self.rule, &checkpoint);
-        let run = Run::new(aggregate, positions, on_disk, &self.partition, &self.target);
-        // Of the one before nobody knows when it was saved: it is overdue from here on.
-        self.show_saved(&run);
-        Ok(run)
-    }
-
-    /// Asks the log until it answers, or the job shall finish.
-    async fn ask_log<T, F>(&self, stop: &Stop, ask: impl Fn() -> F) -> Result<T, JobError>
-    where
-        F: Future<Output = Result<T, LogError>>,
-    {
-        loop {
-            match ask().await {
-                Ok(answer) => {
-                    self.log_is_back();
-                    return Ok(answer);
-                }
-                Err(LogError::Unavailable(reason)) if !stop.is_requested() => {
-                    self.log_is_away(reason).await;
-                }
-                Err(error) => return Err(JobError(error.to_string())),
-            }
-        }
-    }
-
     /// The ends of the topics; `None` if the log does not tell.
     async fn ends(&self, run: &Run) -> Option<Vec<(Topic, u64)>> {
         let mut ends = Vec::new();
@@ -201,9 +155,12 @@ impl Aggregator {
     async fn absorb(&self, run: &mut Run, now: Instant) -> Result<u64, JobError> {
         let (mut absorbed, mut bytes) = (0, 0);
         run.looked_at = now;
-        for (topic, next) in &mut run.positions {
-            let batch = match self.log.read(*topic, self.partition.number, *next, READ_BYTES).await
-            {
+        let read = |(topic, next): &(Topic, u64)| {
+            self.log.read(*topic, self.partition.number, *next, READ_BYTES)
+        };
+        let batches = join_all(run.positions.iter().map(read)).await;
+        for ((topic, next), batch) in run.positions.iter_mut().zip(batches) {
+            let batch = match batch {
                 Ok(batch) => {
                     self.log_is_back();
                     batch
@@ -254,6 +211,10 @@ impl Aggregator {
     fn tell(&self, run: &mut Run, now: Instant) {
         let was_caught_up = run.is_caught_up;
         run.is_caught_up = was_caught_up || run.has_reached(&run.on_disk);
+        if run.is_caught_up && !was_caught_up {
+            let (partition, store) = (self.partition.number, &*self.target.name);
+            tracing::debug!(partition, store, after = ?run.began_at.elapsed(), "caught up");
+        }
         let claim = self.partition.lead.claim(self.target.index, sum(&run.positions));
         let wanted = self.partition.demand.wanted();
         let is_other = !Arc::ptr_eq(&wanted, &run.wanted);

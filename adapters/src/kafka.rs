@@ -62,7 +62,7 @@ pub struct KafkaLog {
     streams: Arc<Streams>,
     appender: Appender,
     reader: Arc<Reader>,
-    checkpoints: Checkpoints,
+    checkpoints: Arc<Checkpoints>,
     serving: JoinHandle<()>,
 }
 
@@ -78,7 +78,7 @@ impl KafkaLog {
         let wrong = |error: KafkaError| KafkaOpenError::Configuration(error.to_string());
         let context = Context::default();
         let streams = Arc::new(Streams::new(&config.topic_prefix, config.partitions));
-        let checkpoints = Checkpoints::new(&config, &context).map_err(wrong)?;
+        let checkpoints = Arc::new(Checkpoints::new(&config, &context).map_err(wrong)?);
         let mut wanted = vec![Wanted::checkpoints(checkpoints.topic().to_owned())];
         for topic in Topic::ALL {
             wanted.push(Wanted::log(streams.name(topic).to_owned(), config.partitions));
@@ -87,11 +87,12 @@ impl KafkaLog {
         let reader = Reader::new(&config, &context, Arc::clone(&streams)).map_err(wrong)?;
         let reader = Arc::new(reader);
         let appender = Appender::new(config, context, Arc::clone(&streams)).map_err(wrong)?;
-        let served = Arc::downgrade(&reader);
+        let served = (Arc::downgrade(&reader), Arc::downgrade(&checkpoints));
         let serving = tokio::spawn(async move {
-            while let Some(reader) = served.upgrade() {
+            while let (Some(reader), Some(checkpoints)) = (served.0.upgrade(), served.1.upgrade()) {
                 reader.serve();
-                drop(reader);
+                checkpoints.serve();
+                drop((reader, checkpoints));
                 tokio::time::sleep(SERVE_EVERY).await;
             }
         });

@@ -78,6 +78,7 @@ async fn start(
         secret: Secret::new("a secret for a measurement")?,
         listener,
         peers: peers.subscribe(),
+        ended: tokio::sync::mpsc::channel(1).0,
         messages: None,
     };
     Ok((Links::start(config).await?, address))

@@ -49,6 +49,7 @@ pub(super) struct Run {
     pub(super) in_flight: VecDeque<InFlight>,
     /// When the records absorbed since the last batch were received.
     pub(super) received: Vec<UnixNanos>,
+    pub(super) began_at: Instant,
     /// When the log was last looked into.
     pub(super) looked_at: Instant,
     pub(super) flushed_at: Instant,
@@ -91,6 +92,7 @@ impl Run {
             strays: 0,
             in_flight: VecDeque::new(),
             received: Vec::new(),
+            began_at: now,
             looked_at: now,
             flushed_at: now,
             all_flushed_at: now,

@@ -1,4 +1,6 @@
 //! Checkpoints: a compacted topic, of which every node keeps the newest values in memory.
+//!
+//! It is followed all the time, so that a node that takes over has next to nothing to read first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +10,7 @@ use bytes::Bytes;
 use fts_core::port::log::LogError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::KafkaConfig;
@@ -23,11 +25,14 @@ pub(super) struct Checkpoints {
     name: String,
     timeout: Duration,
     context: Context,
+    client: Arc<BaseConsumer<Context>>,
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Default)]
 struct State {
-    client: BaseConsumer<Context>,
+    /// Whether the client fetches from `next` on.
+    is_followed: bool,
     /// The offset to be read next.
     next: i64,
     values: HashMap<String, Bytes>,
@@ -36,12 +41,12 @@ struct State {
 impl Checkpoints {
     pub(super) fn new(config: &KafkaConfig, context: &Context) -> Result<Self, KafkaError> {
         let client = config.consumer().create_with_context(context.clone())?;
-        let state = State { client, next: 0, values: HashMap::new() };
         Ok(Self {
             name: format!("{}{TOPIC}", config.topic_prefix),
             timeout: config.timeout,
             context: context.clone(),
-            state: Arc::new(Mutex::new(state)),
+            client: Arc::new(client),
+            state: Arc::default(),
         })
     }
 
@@ -51,11 +56,13 @@ impl Checkpoints {
 
     /// Reads on to the end of the topic: any node may have written.
     pub(super) async fn load(&self, name: &str) -> Result<Option<Bytes>, LogError> {
-        let (state, timeout) = (Arc::clone(&self.state), self.timeout);
+        let (client, state, timeout) =
+            (Arc::clone(&self.client), Arc::clone(&self.state), self.timeout);
         let (topic, name) = (self.name.clone(), name.to_owned());
         let read = move || {
+            let (low, high) = watermarks(&client, &topic, 0, timeout)?;
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.read_on(&topic, timeout)?;
+            state.read_to(&client, &topic, low, high, timeout)?;
             Ok(state.values.get(&name).cloned())
         };
         let outcome = tokio::task::spawn_blocking(read).await;
@@ -66,40 +73,64 @@ impl Checkpoints {
             },
         )
     }
+
+    /// Takes what was fetched meanwhile; to be called several times a second.
+    pub(super) fn serve(&self) {
+        // Whoever reads it to its end takes all of it.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        while let Some(outcome) =
+            state.is_followed.then(|| self.client.poll(Duration::ZERO)).flatten()
+        {
+            state.take(outcome).unwrap_or_else(|error| tracing::debug!(%error, "kafka"));
+        }
+    }
 }
 
 impl State {
-    fn read_on(&mut self, topic: &str, timeout: Duration) -> Result<(), KafkaError> {
-        let (low, high) = watermarks(&self.client, topic, 0, timeout)?;
-        self.next = self.next.max(low);
-        if self.next >= high {
-            return Ok(());
+    /// Takes everything from where it is up to `high`, and stays there; the oldest is at `low`.
+    fn read_to(
+        &mut self,
+        client: &BaseConsumer<Context>,
+        topic: &str,
+        low: i64,
+        high: i64,
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
+        if self.next < low {
+            (self.next, self.is_followed) = (low, false);
         }
-        let mut places = TopicPartitionList::new();
-        places.add_partition_offset(topic, 0, Offset::Offset(self.next))?;
-        self.client.assign(&places)?;
-        let outcome = self.read_to(high, timeout);
-        self.client.unassign()?;
-        outcome
+        if !self.is_followed {
+            let mut places = TopicPartitionList::new();
+            places.add_partition_offset(topic, 0, Offset::Offset(self.next))?;
+            client.assign(&places)?;
+            self.is_followed = true;
+        }
+        while self.next < high {
+            let Some(outcome) = client.poll(timeout) else {
+                self.is_followed = false;
+                return Err(KafkaError::NoMessageReceived);
+            };
+            self.take(outcome)?;
+        }
+        Ok(())
     }
 
-    fn read_to(&mut self, high: i64, timeout: Duration) -> Result<(), KafkaError> {
-        while self.next < high {
-            let message = match self.client.poll(timeout) {
-                None => return Err(KafkaError::NoMessageReceived),
-                // Compaction never takes the last record; whatever else lies before it is passed over.
-                Some(message) => message?,
-            };
-            self.next = message.offset() + 1;
-            let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
-            let Some(key) = key else { continue };
-            match message.payload() {
-                Some(value) => {
-                    self.values.insert(key.to_owned(), Bytes::copy_from_slice(value));
-                }
-                None => {
-                    self.values.remove(key);
-                }
+    /// After an error it starts over where it is.
+    fn take(&mut self, outcome: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), KafkaError> {
+        // Compaction never takes the last record; whatever else lies before it is passed over.
+        let message = outcome.inspect_err(|_| self.is_followed = false)?;
+        if message.offset() < self.next {
+            return Ok(());
+        }
+        self.next = message.offset() + 1;
+        let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
+        let Some(key) = key else { return Ok(()) };
+        match message.payload() {
+            Some(value) => {
+                self.values.insert(key.to_owned(), Bytes::copy_from_slice(value));
+            }
+            None => {
+                self.values.remove(key);
             }
         }
         Ok(())

@@ -20,6 +20,8 @@ use super::tail::Tail;
 const FETCH: Duration = Duration::from_secs(5);
 /// After how long without any of them Kafka is asked whether it is there at all.
 const DOUBT: Duration = Duration::from_secs(2);
+/// A cursor that was not used for so long is nobody's: whoever read there is gone, or far behind.
+const STALE: Duration = Duration::from_secs(10);
 /// How long to leave a partition alone that has no leader.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Nothing is known to be hollow.
@@ -174,6 +176,10 @@ impl Reader {
         let at = |it: &Option<Cursor>| it.as_ref().is_some_and(|it| it.next == from);
         if let Some(lane) = cursors.iter().position(at) {
             return Ok(lane);
+        }
+        // The first client is connected to all brokers: it is the fastest to begin with.
+        for place in cursors.iter_mut() {
+            drop(place.take_if(|it| it.used_at.elapsed() > STALE));
         }
         let free = cursors.iter().position(Option::is_none);
         let lane = free.unwrap_or_else(|| {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use self::calm::{Debounced, Flapping};
+use self::calm::{Debounced, Flapping, QUIET, QUIET_CERTAIN};
 use self::handover::{Handover, OVERDUE};
 use super::gossip::{Gossip, Peer};
 use super::registry::{BUCKETS, Registry};
@@ -223,9 +223,11 @@ impl Decider {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let due = self.members.due().map(|due| self.started + due);
             // A closed channel is one of a node that shuts down: the ticks go on until it is gone.
             tokio::select! {
                 _ = ticks.tick() => {}
+                () = tokio::time::sleep_until(due.unwrap_or(self.started)), if due.is_some() => {}
                 Ok(()) = peers.changed() => {}
                 Ok(()) = self.registry.changed() => {}
                 Ok(()) = self.settled.changed() => {}
@@ -279,7 +281,9 @@ impl Decider {
             flapping.extend(peer.says("flapping").lines().map(Arc::from));
         }
         let seen = self.seen(peers, &flapping);
-        let members = self.members.offer(now, seen).clone();
+        let is_certain = is_certain(self.members.believed(), &seen, peers);
+        let quiet = if is_certain { QUIET_CERTAIN } else { QUIET };
+        let members = self.members.offer(now, seen, quiet).clone();
         let registry = Arc::clone(&self.registry.borrow_and_update());
         let scene = Arc::clone(&self.scene.borrow());
         // Most looks find nothing: placing thousands of symbols each time would be most of the work.
@@ -425,6 +429,16 @@ impl Decider {
             self.told.registry = Some(registry);
         }
     }
+}
+
+/// Whether nothing has changed but that nodes are dead whose processes have ended.
+fn is_certain(before: &[Member], after: &[Member], peers: &[Peer]) -> bool {
+    let has_ended = |name: &str| peers.iter().any(|it| *it.name == *name && it.has_ended);
+    before.len() == after.len()
+        && before.iter().zip(after).all(|(before, after)| {
+            let is_dead = Member { live: false, ..before.clone() } == *after;
+            before == after || (is_dead && has_ended(&after.name))
+        })
 }
 
 /// A placement's hash, as nodes tell it each other.

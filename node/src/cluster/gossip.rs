@@ -21,7 +21,7 @@ use chitchat::{
 use fts_core::metrics::{CLUSTER_MEMBERS, GOSSIP_SILENT_SEEDS};
 use fts_core::time::Clock;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -39,6 +39,8 @@ const COMPLAIN: Duration = Duration::from_secs(5);
 const VALUE_MAX: usize = 60_000;
 /// How much of a long text goes into one value.
 const PART: usize = 16_000;
+/// Ended processes that wait to be looked at; one more is noticed by its silence.
+const ENDED_MAX: usize = 64;
 
 /// How a node gossips.
 #[derive(Debug, Clone)]
@@ -72,6 +74,8 @@ pub struct Peer {
     pub is_alive: bool,
     /// Whether it is the node that looks.
     pub is_self: bool,
+    /// Whether its process is known to have ended: not silence, but nobody listens where it did.
+    pub has_ended: bool,
     /// Whether another incarnation of the same name lives.
     pub has_rival: bool,
     /// What it says of itself.
@@ -98,8 +102,12 @@ impl Peer {
 pub struct Gossip {
     handle: ChitchatHandle,
     peers: watch::Receiver<Arc<Vec<Peer>>>,
+    ended: mpsc::Sender<Ended>,
     watching: AbortHandle,
 }
+
+/// A process that has ended: the node's name, and where it listened.
+pub type Ended = (Arc<str>, SocketAddr);
 
 impl Drop for Gossip {
     fn drop(&mut self) {
@@ -141,8 +149,15 @@ impl Gossip {
         let transport = Sealed::new(socket, config.secret.clone(), clock);
         let handle = spawn_chitchat(chitchat, Vec::new(), &transport).await?;
         let (sender, peers) = watch::channel(Arc::default());
-        let watching = tokio::spawn(watch_peers(handle.chitchat(), config, sender));
-        Ok(Self { handle, peers, watching: watching.abort_handle() })
+        let (ended, buried) = mpsc::channel(ENDED_MAX);
+        let watching = tokio::spawn(watch_peers(handle.chitchat(), config, sender, buried));
+        Ok(Self { handle, peers, ended, watching: watching.abort_handle() })
+    }
+
+    /// Takes note of processes that have ended. It need not be right: a node that lives after all is heard
+    /// of again.
+    pub fn ended(&self) -> mpsc::Sender<Ended> {
+        self.ended.clone()
     }
 
     /// All nodes, by name, this one included; of a name the youngest incarnation that lives.
@@ -181,7 +196,12 @@ impl Gossip {
 
 type Inner = Arc<tokio::sync::Mutex<Chitchat>>;
 
-async fn watch_peers(chitchat: Inner, config: GossipConfig, peers: watch::Sender<Arc<Vec<Peer>>>) {
+async fn watch_peers(
+    chitchat: Inner,
+    config: GossipConfig,
+    peers: watch::Sender<Arc<Vec<Peer>>>,
+    mut ended: mpsc::Receiver<Ended>,
+) {
     let started = Instant::now();
     let mut silence = Silence::new(config.silence);
     let mut complained = Duration::ZERO;
@@ -189,12 +209,22 @@ async fn watch_peers(chitchat: Inner, config: GossipConfig, peers: watch::Sender
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        let ended = tokio::select! {
+            _ = ticks.tick() => None,
+            ended = ended.recv() => ended,
+        };
         let now = started.elapsed();
         let seen = {
             let chitchat = chitchat.lock().await;
             let me = chitchat.self_chitchat_id();
             let states = chitchat.node_states();
+            if let Some((name, address)) = &ended {
+                tracing::info!(node = %name, %address, "its process has ended: nobody listens there");
+                let is_it = |id: &&ChitchatId| {
+                    id.node_id == *name && id.gossip_advertise_addr == *address && *id != me
+                };
+                states.keys().filter(is_it).for_each(|id| silence.bury(now, id));
+            }
             let heartbeats =
                 states.iter().map(|(id, state)| (id.clone(), u64::from(state.heartbeat())));
             let mut verdicts = silence.look(now, heartbeats);
@@ -208,7 +238,8 @@ async fn watch_peers(chitchat: Inner, config: GossipConfig, peers: watch::Sender
                 .iter()
                 .map(|(id, is_alive)| {
                     let version = states.get(id).map_or(0, NodeState::max_version);
-                    (id.clone(), *is_alive, rivals.contains(&id.node_id), version)
+                    let flags = (*is_alive, silence.is_buried(id), rivals.contains(&id.node_id));
+                    (id.clone(), flags, version)
                 })
                 .collect();
             if signature == shown {
@@ -219,6 +250,7 @@ async fn watch_peers(chitchat: Inner, config: GossipConfig, peers: watch::Sender
                     .filter_map(|(id, is_alive)| {
                         let mut peer = peer(id, states.get(id)?, *is_alive);
                         peer.is_self = id == me;
+                        peer.has_ended = silence.is_buried(id);
                         peer.has_rival = rivals.contains(&id.node_id);
                         Some(peer)
                     })
@@ -229,6 +261,7 @@ async fn watch_peers(chitchat: Inner, config: GossipConfig, peers: watch::Sender
         };
         if let Some(seen) = seen {
             count(&seen);
+            tell_changes(&peers.borrow(), &seen);
             peers.send_replace(Arc::new(seen));
         }
         let alone = peers.borrow().iter().all(|it| it.is_self || !it.is_alive);
@@ -279,8 +312,23 @@ fn peer(id: &ChitchatId, state: &NodeState, is_alive: bool) -> Peer {
         address: id.gossip_advertise_addr,
         is_alive,
         is_self: false,
+        has_ended: false,
         has_rival: false,
         says: state.key_values().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+    }
+}
+
+/// Says who has come and who has gone.
+fn tell_changes(before: &[Peer], after: &[Peer]) {
+    for peer in after.iter().filter(|it| !it.is_self) {
+        let was_alive = before.iter().any(|it| it.name == peer.name && it.is_alive);
+        match (was_alive, peer.is_alive) {
+            (false, true) => tracing::info!(node = %peer.name, "a node is there"),
+            (true, false) => {
+                tracing::info!(node = %peer.name, ended = peer.has_ended, "a node is gone");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! version 1 | length of the name 1 | name        the dialling end first, then the other
 //! ```
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) enum Refused {
     #[error("others came after it, and it was the one that took longest")]
     Busy,
     #[error("nobody listens there")]
+    Nobody,
+    #[error("it can't be reached")]
     Connect,
     #[error("it does not have the cluster's key")]
     Tls,
@@ -47,7 +50,7 @@ impl Refused {
         match self {
             Self::Late => "late",
             Self::Busy => "busy",
-            Self::Connect => "connect",
+            Self::Nobody | Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Version => "version",
             Self::Name => "name",
@@ -79,7 +82,7 @@ pub(super) async fn dial(
     peer: &str,
     address: SocketAddr,
 ) -> Result<TlsStream<TcpStream>, Refused> {
-    let stream = TcpStream::connect(address).await.map_err(|_| Refused::Connect)?;
+    let stream = reach(address).await?;
     stream.set_nodelay(true).map_err(|_| Refused::Closed)?;
     let connected = tls.connector.connect(Tls::any_name(), stream).await;
     let mut stream = connected.map_err(|_| Refused::Tls)?;
@@ -88,6 +91,14 @@ pub(super) async fn dial(
         return Err(Refused::Name);
     }
     Ok(stream.into())
+}
+
+/// Connects. Where a process has died, its machine says that nobody listens.
+pub(super) async fn reach(address: SocketAddr) -> Result<TcpStream, Refused> {
+    TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => Refused::Nobody,
+        _ => Refused::Connect,
+    })
 }
 
 async fn say(to: &mut (impl AsyncWrite + Unpin), name: &str) -> Result<(), Refused> {

@@ -5,6 +5,9 @@
 //! link ends. Whoever connects has five seconds to show the cluster's key and a name, and no more than 64
 //! may be about it at once: the 65th takes the place of the one that has been at it for longest. A member
 //! needs milliseconds; a stranger, silent or not, is dropped, and holds up nobody.
+//!
+//! A link that ends says that something is wrong; that then nobody listens at the other end says that its
+//! process is dead, long before its silence does. The membership is told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ use fts_core::port::store::Store;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
@@ -28,6 +31,7 @@ use tokio_rustls::rustls;
 
 use super::calls::{self, CallError, Caller};
 use super::gateway::{Gateway, Messages};
+use super::gossip::Ended;
 use super::guard::{Lane, Switch, guard};
 use super::handshake::{self, DEADLINE, Refused};
 use super::key::Secret;
@@ -43,6 +47,9 @@ pub const HANDSHAKES_MAX: usize = 64;
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 /// A link that lived for so long was none that fails at once.
 const STEADY: Duration = Duration::from_secs(5);
+/// A process that dies may end its connections just before it stops to listen: so often it is looked.
+const LOOKS: usize = 3;
+const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
 /// What the links need.
 pub struct LinksConfig {
@@ -54,6 +61,8 @@ pub struct LinksConfig {
     pub listener: TcpListener,
     /// The other nodes that are alive, and where they listen, as the membership knows it.
     pub peers: watch::Receiver<BTreeMap<Arc<str>, SocketAddr>>,
+    /// Hears of peers whose process has ended.
+    pub ended: mpsc::Sender<Ended>,
     /// Answers the messages of other nodes. Without, there is no `ractor_cluster` on the links: then calls
     /// on the log and the stores are all that passes.
     pub messages: Option<Arc<dyn Messages>>,
@@ -90,6 +99,8 @@ struct Shared {
     gateway: Option<Gateway>,
     links: Mutex<BTreeMap<Arc<str>, Link>>,
     up: watch::Sender<BTreeSet<Arc<str>>>,
+    peers: watch::Receiver<BTreeMap<Arc<str>, SocketAddr>>,
+    ended: mpsc::Sender<Ended>,
     next: AtomicU64,
     tasks: Mutex<Vec<Task>>,
 }
@@ -115,7 +126,7 @@ impl Links {
     /// # Errors
     /// Where the name is too long or TLS or the gateway can't be set up.
     pub async fn start(config: LinksConfig) -> Result<Self, LinksError> {
-        let LinksConfig { name, secret, listener, peers, messages } = config;
+        let LinksConfig { name, secret, listener, peers, ended, messages } = config;
         if name.is_empty() || name.len() > handshake::NAME_BYTES_MAX {
             return Err(LinksError::Name(name));
         }
@@ -131,6 +142,8 @@ impl Links {
             gateway,
             links: Mutex::default(),
             up: watch::Sender::default(),
+            peers: peers.clone(),
+            ended,
             next: AtomicU64::new(0),
             tasks: Mutex::default(),
         }));
@@ -241,7 +254,10 @@ impl Links {
                     _ = taken => Err(Refused::Busy),
                 };
                 match shaken {
-                    Ok((peer, stream)) => this.run(peer, stream, true).await,
+                    Ok((peer, stream)) => {
+                        this.run(Arc::clone(&peer), stream, true).await;
+                        this.look_after(peer).await;
+                    }
                     Err(reason) => {
                         refused("accepted", reason);
                         tracing::info!(%from, %reason, "a connection is no link");
@@ -278,6 +294,7 @@ impl Links {
 
     async fn dial(self, peer: Arc<str>, address: SocketAddr) {
         let mut backoff = BACKOFF;
+        let mut was_linked = false;
         loop {
             let (tls, name) = (&self.0.tls, &self.0.name);
             let dialled = handshake::dial(tls, name, &peer, address);
@@ -286,17 +303,42 @@ impl Links {
                 Ok(stream) => {
                     let begun = Instant::now();
                     self.run(Arc::clone(&peer), stream, false).await;
+                    was_linked = true;
                     if begun.elapsed() > STEADY {
                         backoff.reset();
+                        continue;
                     }
                 }
                 Err(reason) => {
+                    if reason == Refused::Nobody && std::mem::take(&mut was_linked) {
+                        self.has_ended(&peer, address);
+                    }
                     refused("dialled", reason);
                     tracing::debug!(%peer, %address, %reason, "a node can't be linked");
                 }
             }
             tokio::time::sleep(backoff.next(chance())).await;
         }
+    }
+
+    /// The link to `peer`, who dials, has ended: is anybody there who could dial again?
+    async fn look_after(&self, peer: Arc<str>) {
+        let address = self.0.peers.borrow().get(&peer).copied();
+        let Some(address) = address else { return };
+        for _ in 0..LOOKS {
+            if self.caller(&peer).is_ok() {
+                return;
+            }
+            if let Ok(Err(Refused::Nobody)) = timeout(DEADLINE, handshake::reach(address)).await {
+                return self.has_ended(&peer, address);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn has_ended(&self, peer: &Arc<str>, address: SocketAddr) {
+        // With a full queue, its silence tells.
+        let _ = self.0.ended.try_send((Arc::clone(peer), address));
     }
 
     /// Until the link ends.

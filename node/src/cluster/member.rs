@@ -60,6 +60,7 @@ impl Member {
             secret: cluster.secret.clone(),
             listener,
             peers: join::addresses(gossip.peers()),
+            ended: gossip.ended(),
             messages: None,
         };
         let links = Links::start(links).await?;

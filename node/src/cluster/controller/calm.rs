@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A change counts once nothing else has changed for so long …
-const QUIET: Duration = Duration::from_millis(300);
+pub(super) const QUIET: Duration = Duration::from_millis(300);
+/// … or for so long, if it is certain: two that end at once are one change.
+pub(super) const QUIET_CERTAIN: Duration = Duration::from_millis(40);
 /// … but no later than this after the first one.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A node that came or went so often within [`MEMORY`] comes and goes.
@@ -28,6 +30,8 @@ struct Offered<T> {
     since: Duration,
     /// When it was first another than what is believed.
     first: Duration,
+    /// When it will be believed, if it stays.
+    due: Duration,
 }
 
 impl<T: PartialEq + Clone> Debounced<T> {
@@ -35,8 +39,17 @@ impl<T: PartialEq + Clone> Debounced<T> {
         Self { believed, offered: None }
     }
 
-    /// What is believed at `now` (since the start), `value` being what is seen.
-    pub(super) fn offer(&mut self, now: Duration, value: T) -> &T {
+    pub(super) fn believed(&self) -> &T {
+        &self.believed
+    }
+
+    /// When what was offered will be believed, if it stays.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.offered.as_ref().map(|it| it.due)
+    }
+
+    /// What is believed at `now` (since the start), `value` being what is seen, which must stay for `quiet`.
+    pub(super) fn offer(&mut self, now: Duration, value: T, quiet: Duration) -> &T {
         if value == self.believed {
             self.offered = None;
             return &self.believed;
@@ -46,11 +59,12 @@ impl<T: PartialEq + Clone> Debounced<T> {
             Some(offered) => (now, offered.first),
             None => (now, now),
         };
-        if now.saturating_sub(since) >= QUIET || now.saturating_sub(first) >= PATIENCE {
+        let due = (since + quiet).min(first + PATIENCE);
+        if now >= due {
             self.believed = value;
             self.offered = None;
         } else {
-            self.offered = Some(Offered { value, since, first });
+            self.offered = Some(Offered { value, since, first, due });
         }
         &self.believed
     }
@@ -112,18 +126,30 @@ mod tests {
         let mut it = Debounced::new('a');
         let steps = [(0, 'b', 'a'), (100, 'a', 'a'), (200, 'b', 'a'), (400, 'b', 'a')];
         for (at, seen, believed) in steps {
-            assert_eq!(*it.offer(ms(at), seen), believed, "at {at}");
+            assert_eq!(*it.offer(ms(at), seen, QUIET), believed, "at {at}");
         }
-        assert_eq!(*it.offer(ms(500), 'b'), 'b');
+        assert_eq!(it.due(), Some(ms(500)));
+        assert_eq!(*it.offer(ms(500), 'b', QUIET), 'b');
+        assert_eq!(it.due(), None);
+    }
+
+    #[test]
+    fn what_is_certain_counts_sooner_and_what_comes_with_it_too() {
+        let mut it = Debounced::new('a');
+        assert_eq!(*it.offer(ms(1_000), 'b', QUIET_CERTAIN), 'a');
+        assert_eq!(*it.offer(ms(1_030), 'c', QUIET_CERTAIN), 'a');
+        assert_eq!(it.due(), Some(ms(1_070)));
+        assert_eq!(*it.offer(ms(1_069), 'c', QUIET_CERTAIN), 'a');
+        assert_eq!(*it.offer(ms(1_070), 'c', QUIET_CERTAIN), 'c');
     }
 
     #[test]
     fn unrest_does_not_put_it_off_for_ever() {
         let mut it = Debounced::new(0);
         for step in 1..=10_u64 {
-            assert_eq!(*it.offer(ms(100 * step), step), 0);
+            assert_eq!(*it.offer(ms(100 * step), step, QUIET), 0);
         }
-        assert_eq!(*it.offer(ms(1_100), 11), 11);
+        assert_eq!(*it.offer(ms(1_100), 11, QUIET), 11);
     }
 
     /// Each step is when, whether the node is alive, and whether it then comes and goes.

@@ -180,6 +180,35 @@ async fn the_work_is_shared_by_who_is_there() {
     share_it(&[&a, &b], 20).await;
 }
 
+#[test]
+fn certain_is_only_that_nodes_died_whose_processes_have_ended() {
+    let member = |name: &str, live| Member { name: name.into(), weight: 100, live };
+    let peer = |name: &str, has_ended| Peer {
+        name: name.into(),
+        generation: 1,
+        address: ([127, 0, 0, 1], 1).into(),
+        is_alive: false,
+        is_self: false,
+        has_ended,
+        has_rival: false,
+        says: BTreeMap::new(),
+    };
+    let before = [member("a", true), member("b", true), member("c", true)];
+    let check = |after: &[Member], expected: bool| {
+        let peers = [peer("a", true), peer("b", true), peer("c", false)];
+        assert_eq!(is_certain(&before, after, &peers), expected, "{after:?}");
+    };
+    check(&before, true);
+    check(&[member("a", false), member("b", true), member("c", true)], true);
+    check(&[member("a", false), member("b", false), member("c", true)], true);
+    // It may only be slow.
+    check(&[member("a", false), member("b", true), member("c", false)], false);
+    check(&[member("a", false), member("b", true), member("d", true)], false);
+    check(&[member("a", false), member("b", true)], false);
+    let other = Member { weight: 7, ..member("b", false) };
+    check(&[member("a", true), other, member("c", true)], false);
+}
+
 #[tokio::test]
 async fn a_symbol_that_is_added_anywhere_is_captured_and_stays_over_a_restart_of_all() {
     let log = Arc::new(Memory::default());

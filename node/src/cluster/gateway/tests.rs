@@ -43,6 +43,7 @@ async fn start(
         secret: Secret::new("0123456789abcdef").unwrap(),
         listener,
         peers: peers.subscribe(),
+        ended: tokio::sync::mpsc::channel(1).0,
         messages: Some(Arc::new(Backwards)),
     };
     (Links::start(config).await.unwrap(), address)

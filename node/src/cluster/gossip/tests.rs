@@ -68,6 +68,22 @@ async fn nodes_find_one_another_through_any_and_notice_who_is_gone() {
 }
 
 #[tokio::test]
+async fn whose_process_has_ended_is_dead_before_it_was_silent_for_long() {
+    let (a, address) = node("a", 1, &[], SECRET).await;
+    let (b, there) = node("b", 1, &[address], SECRET).await;
+    sees(&a, "a b", who).await;
+    let how = |it: &Peer| format!("{}{}", who(it), if it.has_ended { " ended" } else { "" });
+    // What is said of another address is no word of this process.
+    a.ended().send(("b".into(), address)).await.unwrap();
+    a.ended().send(("b".into(), there)).await.unwrap();
+    sees(&a, "a !b ended", how).await;
+    // It was a lie: it goes on, and is heard of again.
+    sees(&a, "a b", how).await;
+    drop(b);
+    sees(&a, "a !b", how).await;
+}
+
+#[tokio::test]
 async fn a_stranger_sees_nobody_and_is_seen_by_nobody() {
     let (a, address) = node("a", 1, &[], SECRET).await;
     let (stranger, _) = node("stranger", 1, &[address], "another secret, long enough").await;

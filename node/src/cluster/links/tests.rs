@@ -18,6 +18,7 @@ pub(super) struct Node {
     pub(super) links: Links,
     address: SocketAddr,
     peers: watch::Sender<BTreeMap<Arc<str>, SocketAddr>>,
+    ended: mpsc::Receiver<Ended>,
 }
 
 impl Drop for Node {
@@ -34,14 +35,16 @@ async fn node_with(name: &str, key: &str) -> Node {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let peers = watch::Sender::default();
+    let (tells, ended) = mpsc::channel(8);
     let links = Links::start(LinksConfig {
         name: name.into(),
         secret: secret(key),
         listener,
         peers: peers.subscribe(),
+        ended: tells,
         messages: None,
     });
-    Node { links: links.await.unwrap(), address, peers }
+    Node { links: links.await.unwrap(), address, peers, ended }
 }
 
 pub(super) async fn node(name: &str) -> Node {
@@ -189,6 +192,24 @@ async fn three_nodes_have_a_link_each_to_each_and_drop_who_leaves() {
     b.is_linked_to(&[&c]).await;
     c.is_linked_to(&[&a, &b]).await;
     linked(&[&a, &b, &c]).await;
+}
+
+#[tokio::test]
+async fn of_a_process_that_ends_all_who_had_a_link_are_told_and_of_a_link_that_is_cut_nobody() {
+    let (mut a, b, mut c) = (node("a").await, node("b").await, node("c").await);
+    linked(&[&a, &b, &c]).await;
+    let first = a.link_to(&b);
+    a.links.cut("b");
+    until("another link", || a.link_to(&b).is_some_and(|link| Some(link) != first)).await;
+    assert!(a.ended.try_recv().is_err(), "it lives");
+    let ended = (b.name(), b.address);
+    drop(b);
+    // One has dialled it, the other was dialled by it.
+    for who in [&mut a, &mut c] {
+        let told = timeout(PATIENCE, who.ended.recv()).await.unwrap().unwrap();
+        assert_eq!(told, ended, "to {}", who.links.0.name);
+    }
+    a.is_linked_to(&[&c]).await;
 }
 
 #[tokio::test]
