@@ -7,7 +7,8 @@
 //! - Loses, if it dies, nothing: what is missing is told again.
 //!
 //! An id counts as lost only on proof: an answer of the exchange that skips it, or that has it in a
-//! form that nothing can be made of. Silence is no proof.
+//! form that nothing can be made of. Silence is no proof. And one counts as missing only once all is
+//! folded that the log had when its time was over: it may lie there, where the aggregator has yet to come.
 
 mod holes;
 
@@ -78,6 +79,8 @@ struct Progress {
     last: Option<i64>,
     last_changed_at: Instant,
     holes: Holes,
+    /// The hole that is to be filled next, and where the trade topic ended once its time was over.
+    judged: Option<(i64, u64)>,
     /// Nothing is asked before.
     not_before: Instant,
     /// Nothing is asked before the aggregator stands here.
@@ -115,6 +118,8 @@ impl Backfill {
         loop {
             let mut worked = false;
             let mut wait = IDLE;
+            // Of the trade topic, as of this look: asked for once, however many symbols have holes.
+            let mut end = None;
             if let Some(seen) = self.partition.demand.look() {
                 progress.retain(|symbol, _| {
                     let is_wanted = seen.needs.contains_key(symbol);
@@ -134,6 +139,11 @@ impl Backfill {
                     let entry = self.entry(progress, symbol);
                     entry.is_probe_due |= seen.connected.contains(symbol);
                     match self.choose(entry, need, &seen) {
+                        Ok(Task::Fill(missing))
+                            if !self.is_missing(&missing, entry, &seen, &mut end).await =>
+                        {
+                            wait = wait.min(SETTLE);
+                        }
                         Ok(task @ Task::Fill(..)) => {
                             self.work(symbol, need, task, entry, stop).await?;
                             worked = true;
@@ -175,6 +185,7 @@ impl Backfill {
             last: None,
             last_changed_at: now,
             holes: Holes::default(),
+            judged: None,
             not_before: now,
             position: 0,
             asked_at: None,
@@ -207,6 +218,25 @@ impl Backfill {
         }
         let is_quiet = entry.last_changed_at.elapsed() > self.quiet_probe;
         if entry.is_probe_due || is_quiet { Ok(Task::Probe) } else { Err(IDLE) }
+    }
+
+    /// Whether the aggregator has seen all that the log had once the first hole's time was over.
+    async fn is_missing(
+        &self,
+        missing: &Missing,
+        entry: &mut Progress,
+        seen: &Seen,
+        end: &mut Option<u64>,
+    ) -> bool {
+        let Some((first, _)) = missing.ripe.first().copied() else { return false };
+        let judged = entry.judged.filter(|it| it.0 == first);
+        if judged.is_none() && end.is_none() {
+            // A log that does not tell takes nothing, either.
+            let bounds = self.log.bounds(Topic::Trade, self.partition.number).await;
+            *end = bounds.ok().map(|it| it.1);
+        }
+        entry.judged = judged.or(end.map(|end| (first, end)));
+        entry.judged.is_some_and(|(_, end)| seen.position >= end)
     }
 
     async fn work(
@@ -373,3 +403,6 @@ struct Answer {
     target: Option<i64>,
     records: Vec<(Source, Bytes)>,
 }
+
+#[cfg(test)]
+mod tests;
