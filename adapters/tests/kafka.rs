@@ -77,6 +77,34 @@ async fn a_reader_is_woken_by_what_another_node_appends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_is_the_newest_of_all_nodes_whoever_asks_and_however_many_at_once() {
+    let Some(broker) = broker() else { return skip() };
+    let config = config(&broker);
+    let here = Arc::new(KafkaLog::open(config.clone()).await.unwrap());
+    let there = KafkaLog::open(config.clone()).await.unwrap();
+    assert_eq!(here.load_checkpoint("0").await, Ok(None));
+    for round in 0..5 {
+        for name in 0..20 {
+            let value = format!("{name} {round}").repeat(1_000);
+            there.save_checkpoint(&name.to_string(), value.into()).await.unwrap();
+        }
+        let asking: Vec<_> = (0..20)
+            .map(|name| {
+                let here = Arc::clone(&here);
+                tokio::spawn(async move { here.load_checkpoint(&name.to_string()).await })
+            })
+            .collect();
+        for (name, asked) in asking.into_iter().enumerate() {
+            let expected = format!("{name} {round}").repeat(1_000);
+            assert_eq!(asked.await.unwrap(), Ok(Some(expected.into())), "in round {round}");
+        }
+    }
+    // One that comes later has them all to read.
+    let late = KafkaLog::open(config).await.unwrap();
+    assert_eq!(late.load_checkpoint("7").await, Ok(Some("7 4".repeat(1_000).into())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_write_is_read_without_headers_key_or_sense() {
     let Some(broker) = broker() else { return skip() };
     let config = config(&broker);
