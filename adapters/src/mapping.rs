@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fts_core::decimal::Decimal;
+use fts_core::decimal::{Decimal, DecimalError};
 use fts_core::market::{Event, Symbol, Topic};
 use fts_core::port::decode::Decode;
 use fts_core::port::log::Record;
@@ -27,6 +27,8 @@ const COLUMNS: [&str; 9] = [
     "estado",
     "error",
 ];
+/// As much of a reason as says what is wrong.
+const REASON_CHARS_MAX: usize = 500;
 /// Columns that a transaction may lack.
 const OPTIONAL: [&str; 2] = ["id", "error"];
 
@@ -62,9 +64,10 @@ pub struct Rule {
 pub enum Kind {
     /// A text as it is.
     Text,
-    /// A whole number.
+    /// A whole number, from a JSON number or a text; `88.0` is one.
     Integer,
-    /// An exact decimal, from a JSON number or a text.
+    /// A decimal with up to 8 fraction digits. A text must have no more. A JSON number is rounded: the
+    /// digits beyond are the noise of a producer's binary fractions, as in 16443.679999999998.
     Decimal,
     /// The product of two decimals.
     Product,
@@ -150,6 +153,8 @@ impl Mapping {
 
     fn transaction(&self, value: &[u8]) -> Result<Transaction, String> {
         let text = std::str::from_utf8(value).map_err(|error| format!("no text: {error}"))?;
+        // Some write this mark before every text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let fields: Fields<'_> =
             serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))?;
         let mut made: BTreeMap<&str, Value> = BTreeMap::new();
@@ -175,7 +180,8 @@ impl Mapping {
         };
         let stock = text(taken("accion")).unwrap_or_default();
         let transaction = Transaction {
-            id: text(taken("id")),
+            // An empty one names nothing.
+            id: text(taken("id")).filter(|it| !it.is_empty()),
             time: integer(taken("time")),
             timestamp: fields.get("timestamp").and_then(|it| as_text(it)).unwrap_or_default(),
             stock: Symbol::new(&stock).map_err(|error| format!("`accion`: {error}"))?,
@@ -198,7 +204,14 @@ impl Decode for Mapping {
         if topic != Topic::Transactions {
             return Err(format!("{} has no transactions", topic.name()));
         }
-        self.transaction(&record.value).map(|it| Event::Transaction(Box::new(it)))
+        let transaction = self.transaction(&record.value).map_err(|mut reason| {
+            // It may repeat a field, and that may be as long as the event.
+            if let Some((cut, _)) = reason.char_indices().nth(REASON_CHARS_MAX) {
+                reason.truncate(cut);
+            }
+            reason
+        })?;
+        Ok(Event::Transaction(Box::new(transaction)))
     }
 }
 
@@ -255,6 +268,10 @@ impl Ready {
         }
         let Some(field) = self.rule.from.iter().find_map(there) else { return Ok(None) };
         let value = match self.rule.kind {
+            // Whoever counts may call a transaction 17.
+            Kind::Text if self.rule.column == "id" => {
+                Value::String(as_text(field).or_else(|| as_number(field)).ok_or("not a text")?)
+            }
             Kind::Text => Value::String(as_text(field).ok_or("not a text")?),
             Kind::Integer => Value::Number(integer(field)?.into()),
             Kind::Decimal | Kind::Product => Value::String(decimal(field)?.to_string()),
@@ -301,14 +318,68 @@ fn as_text(field: &RawValue) -> Option<String> {
     serde_json::from_str(field.get()).ok()
 }
 
+/// A JSON number as it is written.
+fn as_number(field: &RawValue) -> Option<String> {
+    let text = field.get();
+    text.starts_with(|it: char| it == '-' || it.is_ascii_digit()).then(|| text.to_owned())
+}
+
 fn integer(field: &RawValue) -> Result<i64, String> {
     let text = as_text(field).unwrap_or_else(|| field.get().to_owned());
-    text.trim().parse().map_err(|_| format!("`{text}` is not a whole number"))
+    let wrong = || format!("`{text}` is not a whole number");
+    if let Ok(number) = text.trim().parse() {
+        return Ok(number);
+    }
+    let one = Decimal::from_units(1).0;
+    let Decimal(value) = decimal(field).map_err(|_| wrong())?;
+    if value % one != 0 {
+        return Err(wrong());
+    }
+    i64::try_from(value / one).map_err(|_| wrong())
 }
 
 fn decimal(field: &RawValue) -> Result<Decimal, String> {
-    let text = as_text(field).unwrap_or_else(|| field.get().to_owned());
-    Decimal::parse(text.trim().as_bytes()).map_err(|error| format!("`{text}`: {error}"))
+    let parsed = match (as_text(field), as_number(field)) {
+        (Some(text), _) => Decimal::parse(text.trim().as_bytes()),
+        (None, Some(number)) => rounded(&number),
+        (None, None) => Err(DecimalError::Malformed),
+    };
+    parsed.map_err(|error| {
+        let text = as_text(field).unwrap_or_else(|| field.get().to_owned());
+        format!("`{text}`: {error}")
+    })
+}
+
+/// A JSON number, half away from zero to 10⁻⁸.
+fn rounded(number: &str) -> Result<Decimal, DecimalError> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return Ok(Decimal::ZERO);
+    }
+    // Of the digits that are not leading zeros: how many stand before the point.
+    let leading = i64::try_from(whole.len() + fraction.len() - digits.len());
+    let before = i64::try_from(whole.len()).unwrap_or(i64::MAX) - leading.unwrap_or(0);
+    let exponent = exponent.parse::<i32>().map_err(|_| DecimalError::TooLarge)?;
+    let point = before.saturating_add(i64::from(exponent));
+    if point > 16 {
+        return Err(DecimalError::TooLarge);
+    }
+    // Units of 10⁻⁸, and the digit behind them.
+    let kept = usize::try_from(point + 8).ok();
+    let digit = |at: usize| digits.as_bytes().get(at).copied().unwrap_or(b'0');
+    let units: String = (0..kept.unwrap_or(0)).map(|at| char::from(digit(at))).collect();
+    let up = kept.is_some_and(|at| digit(at) >= b'5');
+    let units = units.parse::<i128>().unwrap_or(0) + i128::from(up);
+    let value = Decimal(if sign.is_empty() { units } else { -units });
+    // Its text, so that the bounds are those of every decimal.
+    Decimal::parse(value.to_string().as_bytes())
 }
 
 #[cfg(test)]
@@ -352,6 +423,80 @@ mod tests {
         let text = changed("16443.68", "90071992547409.93000001");
         let found = mapping().transaction(text.as_bytes()).unwrap();
         assert_eq!(found.total.to_string(), "90071992547409.93000001");
+    }
+
+    #[track_caller]
+    fn total(written: &str, expected: &str) {
+        let text = changed("16443.68", written);
+        let found = mapping().transaction(text.as_bytes()).map(|it| it.total.to_string());
+        match expected.strip_prefix("not ") {
+            Some(reason) => {
+                assert!(found.clone().is_err_and(|it| it.contains(reason)), "{found:?}")
+            }
+            None => assert_eq!(found.as_deref(), Ok(expected), "{written}"),
+        }
+    }
+
+    #[test]
+    fn a_json_number_is_read_however_it_is_written_and_its_noise_is_rounded_away() {
+        total("16443.679999999998", "16443.68000000");
+        total("16443.680000000002", "16443.68000000");
+        total("-16443.679999999998", "-16443.68000000");
+        total("1.644368e4", "16443.68000000");
+        total("1644368E-2", "16443.68000000");
+        total("1e-05", "0.00001000");
+        total("5e-9", "0.00000001");
+        total("4.9e-9", "0.00000000");
+        total("1e-400", "0.00000000");
+        total("0.00000000000000000000123e21", "1.23000000");
+        total("0", "0.00000000");
+        total("-0.0", "0.00000000");
+        total("99999999.999999999", "100000000.00000000");
+        total("1e15", "1000000000000000.00000000");
+        total("1.1e15", "not beyond");
+        total("1e999999999999", "not beyond");
+        total("\"16443.680000000002\"", "not more than 8");
+        total("true", "not plain decimal");
+        total("[1]", "not plain decimal");
+    }
+
+    #[test]
+    fn what_other_clients_write_otherwise_is_understood_or_refused() {
+        let of = |from: &str, to: &str| mapping().transaction(changed(from, to).as_bytes());
+        for written in ["88", "\"88\"", "\" 88 \"", "88.0", "\"88.0\"", "8.8e1"] {
+            assert_eq!(of(":88", &format!(":{written}")).unwrap().quantity, 88, "{written}");
+        }
+        assert_eq!(of(":88", ":-9223372036854775808").unwrap().quantity, i64::MIN);
+        refused(&changed(":88", ":9223372036854775808"), "`cantidad`");
+        refused(&changed(":88", ":true"), "`true` is not a whole number");
+        refused(&changed(":88", ":[88]"), "`cantidad`");
+        refused(&changed("\"AMZN\"", "5"), "`accion`: not a text");
+        let id = |written: &str| of("\"error\":null", &format!("\"id\":{written}")).unwrap().id;
+        assert_eq!(id("17").as_deref(), Some("17"));
+        assert_eq!((id("\"\""), id("null")), (None, None));
+        let plain = mapping().transaction(OLD.as_bytes());
+        for text in [format!("\u{feff}{OLD}"), format!("{OLD}\r\n"), format!(" \n{OLD}")] {
+            assert_eq!(mapping().transaction(text.as_bytes()), plain);
+        }
+        let more = changed("{\"timestamp\"", "{\"moneda\":{\"USD\":[1,null]},\"timestamp\"");
+        assert_eq!(mapping().transaction(more.as_bytes()), plain, "fields that nobody asked for");
+        refused(&format!("{OLD}{OLD}"), "not a JSON object");
+        refused(&format!("[{OLD}]"), "not a JSON object");
+        refused(&changed(":88", ":NaN"), "not a JSON object");
+        refused(&"[".repeat(100_000), "not a JSON object");
+    }
+
+    #[test]
+    fn a_reason_is_short_however_long_the_event() {
+        let record = Record {
+            key: Symbol::new("AMZN").unwrap(),
+            value: changed("AMZN", &"A".repeat(1_000_000)).into(),
+            received_at: fts_core::time::UnixNanos(0),
+            source: fts_core::market::Source::Stream,
+            feed: 0,
+        };
+        let reason = mapping().decode(Topic::Transactions, &record).unwrap_err();
+        assert!(reason.starts_with("`accion`") && reason.len() < 600, "{}", reason.len());
     }
 
     #[test]

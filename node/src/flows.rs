@@ -47,6 +47,11 @@ impl Flows {
     ) -> anyhow::Result<Self> {
         let lines = |name: &str| lines(&config.data_dir, name);
         let mut flows = Self { jobs: HashMap::new(), ask: None };
+        if config.batch.is_some() || config.simulator.is_some() {
+            // A node whose log and stores are elsewhere has no other use for it.
+            std::fs::create_dir_all(&config.data_dir)
+                .with_context(|| format!("cannot make data_dir {}", config.data_dir.display()))?;
+        }
         if let Some(batch) = &config.batch {
             let prices = AlphaVantage::new(AlphaVantageConfig {
                 url: batch.url.clone(),

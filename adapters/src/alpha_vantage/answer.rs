@@ -65,6 +65,9 @@ pub(super) fn read(
     if !meta.symbol.eq_ignore_ascii_case(symbol.as_str()) {
         return Err(DailyError::Unavailable(format!("it speaks of {}, not {symbol}", meta.symbol)));
     }
+    if days.is_empty() {
+        return Err(DailyError::Refused(format!("it has no day of {symbol}")));
+    }
     days.iter().map(|(date, values)| day(date, values, fetched_at)).collect()
 }
 
@@ -172,7 +175,13 @@ mod tests {
         let other = r#"{"Meta Data":{"2. Symbol":"IBM"},"Time Series (Daily)":{}}"#;
         check(other, "unavailable");
         let mine = other.replace("IBM", "TSLA");
-        check(&mine, "0 days");
+        check(&mine, "refused");
+        check("<!DOCTYPE html><html><body>Service unavailable</body></html>", "unavailable");
+        check("[]", "unavailable");
+        check("null", "unavailable");
+        check("\u{feff}{}", "unavailable");
+        check(r#"{"Meta Data":null,"Time Series (Daily)":null}"#, "refused");
+        check(r#"{"Information":"Please subscribe to any of our premium plans"}"#, "refused");
         let day = |date: &str, open: &str| {
             mine.replace(
                 "{}}",
@@ -184,6 +193,30 @@ mod tests {
         check(&day("2024-02-29", "1.0000"), "1 days");
         check(&day("2023-02-29", "1.0000"), "unavailable");
         check(&day("2024-02-29", "NaN"), "unavailable");
+        let note = "Thank you for using Alpha Vantage! Our standard API";
+        check(&format!(r#"{{"Note":"{note} rate limit is 25 requests per day."}}"#), "day");
+        check(&format!(r#"{{"Note":"{note} call frequency is 5 calls per minute."}}"#), "burst");
+    }
+
+    #[test]
+    fn a_history_in_no_order_is_put_in_order_and_of_a_day_told_twice_the_last_counts() {
+        let day = |date: &str, open: &str| {
+            format!(
+                r#""{date}":{{"1. open":"{open}","2. high":"1","3. low":"1","4. close":"1","5. volume":"1"}}"#
+            )
+        };
+        let days = [day("2024-02-28", "1"), day("2024-03-01", "2"), day("2024-02-29", "3")];
+        let body = format!(
+            r#"{{"Time Series (Daily)":{{{},{}}},"Meta Data":{{"2. Symbol":"tsla"}}}}"#,
+            days.join(","),
+            day("2024-02-28", "4")
+        );
+        let found = read_it("TSLA", &body).unwrap();
+        let found: Vec<_> = found.iter().map(|it| format!("{} {}", it.date, it.open)).collect();
+        assert_eq!(
+            found,
+            ["2024-02-28 4.00000000", "2024-02-29 3.00000000", "2024-03-01 2.00000000"]
+        );
     }
 
     #[test]

@@ -26,11 +26,16 @@ pub(crate) struct Server {
 impl Server {
     /// A running server; `None`, said loudly, where there is no pattern for it.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_in(&std::env::temp_dir()).await
+    }
+
+    /// Likewise, with all that it writes in `place`.
+    pub(crate) async fn start_in(place: &Path) -> Option<Self> {
         let Ok(pattern) = std::env::var(PATTERN) else {
             eprintln!("SKIPPED: {PATTERN} does not name a running Cassandra on this machine");
             return None;
         };
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir_in(place).expect("a folder");
         let raw = fs::read(format!("/proc/{pattern}/cmdline")).expect("the pattern runs");
         let text = String::from_utf8(raw).expect("its command line is text");
         let arguments: Vec<String> = text.split_terminator('\0').map(str::to_owned).collect();
@@ -68,6 +73,8 @@ impl Server {
         let log = log.expect("a log file");
         let (program, arguments) = self.arguments.split_first().expect("a program");
         let process = Command::new(program)
+            // Where its disk is full it crashes, and would leave what it has to say of that here.
+            .args(["-XX:ErrorFile=/dev/null", "-XX:-CreateCoredumpOnCrash"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log file"))

@@ -7,6 +7,7 @@
 //! | [`kafka`] | the same rows by way of Kafka, though the broker is killed and stands still |
 //! | [`stores`] | the same rows in SQLite, Cassandra and Elasticsearch at once, though all but the first are killed, and the node |
 //! | [`elastic`] | the old producer's events in Elasticsearch |
+//! | [`batch`] | the daily batch survives the node that runs it, and its file is whole |
 //! | [`foreign`] | transactions by way of Kafka from a client that is not ours, well-formed or not |
 //! | [`cluster`] | three nodes are one, whichever of them dies or leaves |
 //! | [`restart`] | nothing that is on disk is fetched again |
@@ -23,6 +24,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "what a test skips or throws dice for is said aloud")]
 
+mod batch;
 mod chaos;
 mod cli;
 mod cluster;

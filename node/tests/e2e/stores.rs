@@ -1,7 +1,8 @@
 //! Three stores at once: SQLite, Cassandra and Elasticsearch hold the same rows, and those are the
-//! truth, though the node, Cassandra and Elasticsearch are killed on the way. And [`outage`]: scenes to
-//! be watched.
+//! truth, though the node, Cassandra and Elasticsearch are killed on the way. [`full`]: two of them have no
+//! room left. And [`outage`]: scenes to be watched.
 
+mod full;
 mod outage;
 
 use std::collections::BTreeMap;

@@ -56,10 +56,17 @@ pub(crate) fn get_json(address: &str, path: &str) -> Option<serde_json::Value> {
 
 /// Asks with another method and without a body; the status, or `None` where there was no answer.
 pub(crate) fn send(address: &str, method: &str, path: &str) -> Option<u16> {
+    send_json(address, method, path, "")
+}
+
+/// Likewise, with a body.
+pub(crate) fn send_json(address: &str, method: &str, path: &str, body: &str) -> Option<u16> {
     let mut socket = TcpStream::connect(address).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-    let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
-    socket.write_all(head.as_bytes()).ok()?;
+    let length = body.len();
+    let kind = "Content-Type: application/json\r\n";
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{kind}");
+    write!(socket, "{head}Content-Length: {length}\r\n\r\n{body}").ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
     answer.split_whitespace().nth(1)?.parse().ok()
