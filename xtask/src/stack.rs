@@ -15,7 +15,7 @@ mod kafka;
 mod nodes;
 mod ports;
 mod process;
-mod prometheus;
+pub(crate) mod prometheus;
 mod start;
 mod state;
 mod superset;
@@ -28,7 +28,7 @@ use std::process::Command as Program;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
-use self::process::Process;
+pub(crate) use self::process::Process;
 use self::state::{Entry, State};
 pub(crate) use self::superset::python as superset_python;
 use crate::shell;
@@ -268,6 +268,11 @@ fn env() -> Result<bool> {
         println!("export {name}='{value}'");
     }
     Ok(true)
+}
+
+/// So many ports that nobody listens on.
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
+    ports::choose(count, None, 0)
 }
 
 fn find(name: &str) -> Result<(usize, &'static dyn Service)> {

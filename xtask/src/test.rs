@@ -4,6 +4,7 @@ mod deploy;
 mod page;
 mod report;
 mod superset;
+mod watch;
 
 use std::process::Command;
 
@@ -107,6 +108,8 @@ enum Part {
     Chaos,
     /// Compose, alert rules, dashboards and manifests, by their makers' own tools.
     Deploy,
+    /// Dashboards and alert rules on a live Prometheus, with all the trouble that they are for.
+    Prometheus,
     /// The demo's page in a real browser.
     Page,
     /// Superset on the demo's store, and on Cassandra and Elasticsearch through Trino: its charts show what
@@ -202,6 +205,7 @@ impl Part {
             Self::Cluster => end_to_end("cluster::", instants),
             Self::Chaos => tests(&mut e2e(&["chaos::without", "chaos::truth", "support::"])),
             Self::Deploy => deploy::run(),
+            Self::Prometheus => watch::run(),
             Self::Page => page::run(),
             Self::Superset => superset::run(),
         }

@@ -22,7 +22,7 @@ const LINES_SHOWN: usize = 20;
 
 /// A process under way. Ended when dropped, unless it is kept.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     label: String,
     child: Option<Child>,
     log: PathBuf,
@@ -40,7 +40,7 @@ pub(super) struct Record {
 
 impl Process {
     /// Starts it in a process group of its own; its output goes to `log`.
-    pub(super) fn start(label: &str, command: &mut Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(label: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::create(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
         let child = command.spawn().with_context(|| format!("{label} does not start"))?;
@@ -48,17 +48,17 @@ impl Process {
     }
 
     /// Its number; 0 once it is kept.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
     /// What it has printed so far.
-    pub(super) fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         fs::read(&self.log).map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it).into())
     }
 
     /// Waits until `is_up` says so. Fails when it ends or takes longer than `patience`.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         patience: Duration,
         mut is_up: impl FnMut(&Self) -> bool,

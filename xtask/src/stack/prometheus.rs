@@ -49,7 +49,7 @@ impl Service for Prometheus {
 }
 
 /// The configuration as it is deployed, but for who is scraped; alerts go nowhere.
-fn configure(folder: &Path, port: u16) -> Result<()> {
+pub(crate) fn configure(folder: &Path, port: u16) -> Result<()> {
     let deployed = shell::root().join("deploy/prometheus");
     quietly(Command::new("cp").arg("-r").arg(deployed.join("rules")).arg(folder))?;
     let mut text = fs::read_to_string(deployed.join("prometheus.yml"))?;
@@ -64,7 +64,7 @@ fn configure(folder: &Path, port: u16) -> Result<()> {
 }
 
 /// Says which nodes are scraped, also to a Prometheus that runs.
-fn targets(folder: &Path, nodes: &[&str]) -> Result<()> {
+pub(crate) fn targets(folder: &Path, nodes: &[&str]) -> Result<()> {
     let folder = folder.join("targets");
     fs::create_dir_all(&folder)?;
     let beside = folder.join("fts-nodes.tmp");
@@ -74,7 +74,7 @@ fn targets(folder: &Path, nodes: &[&str]) -> Result<()> {
 }
 
 /// Starts it in `folder`, and returns once it answers.
-fn serve(folder: &Path, port: u16) -> Result<Process> {
+pub(crate) fn serve(folder: &Path, port: u16) -> Result<Process> {
     let mut command = Command::new(debian::program("prometheus", "prometheus")?);
     command.current_dir(folder).arg("--config.file=prometheus.yml");
     command.args(["--storage.tsdb.path=data", "--storage.tsdb.retention.time=1d"]);
