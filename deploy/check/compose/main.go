@@ -6,10 +6,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"deploycheck/container"
 )
 
 func main() {
@@ -32,7 +35,46 @@ func main() {
 	if len(faults) > 0 {
 		fail(fmt.Errorf("%s", strings.Join(faults, "\n")))
 	}
+	containers, err := own(project, filepath.Dir(os.Args[1]))
+	if err == nil {
+		err = container.Write(containers)
+	}
+	if err != nil {
+		fail(err)
+	}
 	fmt.Println("ok:", project.Name, len(project.Services), "services")
+}
+
+// own are the services that run this project's own image.
+func own(project *types.Project, folder string) ([]container.Container, error) {
+	var found []container.Container
+	for _, name := range project.ServiceNames() {
+		service := project.Services[name]
+		if !strings.HasPrefix(service.Image, "fts-node:") {
+			continue
+		}
+		it := container.Container{Name: name, Command: service.Command, Environment: map[string]string{}, Files: map[string]string{}}
+		for key, value := range service.Environment {
+			if value != nil {
+				it.Environment[key] = *value
+			}
+		}
+		for _, volume := range service.Volumes {
+			if volume.Type != types.VolumeTypeBind {
+				continue
+			}
+			text, err := os.ReadFile(filepath.Join(folder, volume.Source))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			it.Files[volume.Target] = string(text)
+		}
+		if test := service.HealthCheck.Test; len(test) > 1 && test[0] == "CMD" {
+			it.Health = test[1:]
+		}
+		found = append(found, it)
+	}
+	return found, nil
 }
 
 // faultsOf says what a service lacks.

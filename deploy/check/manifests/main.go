@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"strings"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
@@ -20,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"deploycheck/container"
 )
 
 var kinds = map[string]func() any{
@@ -45,7 +49,72 @@ func main() {
 	if err := fitTogether(objects); err != nil {
 		fail(err)
 	}
+	containers, err := run(objects)
+	if err == nil {
+		err = container.Write(containers)
+	}
+	if err != nil {
+		fail(err)
+	}
 	fmt.Println("ok:", len(objects), "manifests")
+}
+
+// run says what the first pod runs: what the cluster fills in is made up here.
+func run(objects []any) ([]container.Container, error) {
+	fields := map[string]string{"status.podIP": "192.0.2.1", "metadata.name": "fts-node-0"}
+	var found []container.Container
+	maps := map[string]*core.ConfigMap{}
+	for _, object := range objects {
+		if it, is := object.(*core.ConfigMap); is {
+			maps[it.Name] = it
+		}
+	}
+	for _, object := range objects {
+		set, is := object.(*apps.StatefulSet)
+		if !is {
+			continue
+		}
+		volumes := map[string]*core.ConfigMap{}
+		for _, volume := range set.Spec.Template.Spec.Volumes {
+			if volume.ConfigMap != nil {
+				volumes[volume.Name] = maps[volume.ConfigMap.Name]
+			}
+		}
+		for _, pod := range set.Spec.Template.Spec.Containers {
+			it := container.Container{Name: pod.Name, Command: pod.Args, Environment: map[string]string{}, Files: map[string]string{}}
+			for _, variable := range pod.Env {
+				value := variable.Value
+				if from := variable.ValueFrom; from != nil {
+					if from.FieldRef == nil || fields[from.FieldRef.FieldPath] == "" {
+						return nil, fmt.Errorf("where %s comes from is not known here: add it", variable.Name)
+					}
+					value = fields[from.FieldRef.FieldPath]
+				}
+				// As Kubernetes does: of those that stand before it.
+				for name, known := range it.Environment {
+					value = strings.ReplaceAll(value, "$("+name+")", known)
+				}
+				if strings.Contains(value, "$(") {
+					return nil, fmt.Errorf("%s is %q: that variable does not stand before it", variable.Name, value)
+				}
+				it.Environment[variable.Name] = value
+			}
+			for _, mount := range pod.VolumeMounts {
+				if volumes[mount.Name] == nil {
+					continue
+				}
+				for name, text := range volumes[mount.Name].Data {
+					if mount.SubPath == "" {
+						it.Files[path.Join(mount.MountPath, name)] = text
+					} else if mount.SubPath == name {
+						it.Files[mount.MountPath] = text
+					}
+				}
+			}
+			found = append(found, it)
+		}
+	}
+	return found, nil
 }
 
 func read(path string) ([]any, error) {

@@ -191,7 +191,7 @@ async fn ask(
             CallError::Down | CallError::Cut | CallError::Late(_) => LogError::Unavailable(text),
         }
     };
-    let caller = links.caller(peer).map_err(failed)?;
+    let caller = links.caller(peer).map_err(CallError::counted).map_err(failed)?;
     match caller.call(call, deadline).await.map_err(failed)? {
         Answer::Failure(failure) => Err(log_error(failure)),
         answer => Ok(answer),

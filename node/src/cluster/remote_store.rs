@@ -46,7 +46,8 @@ impl RemoteStore {
 
     async fn call(&self, call: Call, deadline: Duration) -> Result<Answer, StoreError> {
         let unavailable = |error| StoreError::Unavailable(format!("node {}: {error}", self.peer));
-        let caller = self.links.caller(&self.peer).map_err(unavailable)?;
+        let caller = self.links.caller(&self.peer).map_err(CallError::counted);
+        let caller = caller.map_err(unavailable)?;
         match caller.call(call, deadline).await.map_err(unavailable)? {
             Answer::Failure(failure) => Err(store_error(failure)),
             answer => Ok(answer),

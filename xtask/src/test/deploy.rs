@@ -3,6 +3,8 @@
 //!
 //! Where a tool is not there and can't be fetched, that is said loudly; in CI it is a failure.
 
+mod containers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,13 +19,14 @@ use crate::shell::{self, files};
 /// A check, where its program comes from, and what it does with it.
 type Check = (&'static str, fn() -> Result<PathBuf>, fn(&Path) -> Result<()>);
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("configurations", node, configurations),
     ("alert rules", promtool, rules),
     ("alert routes", amtool, routes),
     ("dashboards", promtool, dashboards),
     ("compose", go, compose),
     ("kubernetes", go, kubernetes),
+    ("containers and units", go, containers::check),
 ];
 
 /// What the configurations expect of their environment; no secret of anybody.
@@ -108,29 +111,37 @@ fn dashboards(promtool: &Path) -> Result<()> {
     shell::run(check.args(files(&shell::root().join("grafana/dashboards"), ".json")?))
 }
 
-/// As somebody who starts has it: the file, and what `deploy/env` wrote beside it, once.
+/// As somebody who starts has it: the files, and what `deploy/env` wrote beside them, once.
 fn compose(go: &Path) -> Result<()> {
+    let file = composed()?;
+    let folder = file.parent().context("a folder")?;
+    let written = fs::read_to_string(folder.join(".env"))?;
+    let again = Command::new(folder.join("deploy/env")).output()?;
+    ensure!(!again.status.success(), "deploy/env does not refuse to run again");
+    ensure!(fs::read_to_string(folder.join(".env"))? == written, "deploy/env changed .env");
+    checker(go, "./compose", &[file], Path::new(""))
+}
+
+/// The compose file in a folder of its own, with the secrets that it asks for.
+fn composed() -> Result<PathBuf> {
     let scratch = scratch("compose")?;
-    fs::create_dir(scratch.join("deploy"))?;
-    for file in ["docker-compose.yml", "deploy/env"] {
+    fs::create_dir_all(scratch.join("deploy/compose"))?;
+    for file in ["docker-compose.yml", "deploy/env", "deploy/compose/cluster.toml"] {
         fs::copy(shell::root().join(file), scratch.join(file))?;
     }
-    let env = || Command::new(scratch.join("deploy/env"));
-    shell::run(&mut env())?;
-    let written = fs::read_to_string(scratch.join(".env"))?;
-    let again = env().output()?;
-    ensure!(!again.status.success(), "deploy/env does not refuse to run again");
-    ensure!(fs::read_to_string(scratch.join(".env"))? == written, "deploy/env changed .env");
-    checker(go, "./compose", &[scratch.join("docker-compose.yml")])
+    shell::run(&mut Command::new(scratch.join("deploy/env")))?;
+    Ok(scratch.join("docker-compose.yml"))
 }
 
 fn kubernetes(go: &Path) -> Result<()> {
-    checker(go, "./manifests", &files(&shell::root().join("deploy/kubernetes"), ".yaml")?)
+    let files = files(&shell::root().join("deploy/kubernetes"), ".yaml")?;
+    checker(go, "./manifests", &files, Path::new(""))
 }
 
-fn checker(go: &Path, program: &str, files: &[PathBuf]) -> Result<()> {
+/// Runs a program of deploy/check; it writes the containers that it finds to `told`, if that is a path.
+fn checker(go: &Path, program: &str, files: &[PathBuf], told: &Path) -> Result<()> {
     let mut command = Command::new(go);
-    command.current_dir(shell::root().join("deploy/check"));
+    command.current_dir(shell::root().join("deploy/check")).env("CONTAINERS", told);
     shell::run(command.args(["run", "-mod=readonly", program]).args(files))
 }
 

@@ -1,7 +1,7 @@
 //! What an operator watches: every expression of the dashboards and of the rules, on a live Prometheus
 //! that scrapes live nodes. What fires on trouble is made to fire by that trouble.
 //!
-//! Rules are the deployed ones in small: minutes are seconds, and six amounts that no test reaches are
+//! Rules are the deployed ones in small: minutes are seconds, and some amounts that no test reaches are
 //! smaller ([`rules`]). Their real spans and amounts are proven by promtool, beside each rule.
 
 mod client;
@@ -12,11 +12,12 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::client::{Prometheus, ask};
-use self::scene::{OTHERS, Scene, signal};
+use self::scene::{Node, OTHERS, Scene, signal};
 use super::report::Tally;
 use crate::shell::{self, Stopwatch};
 use crate::{debian, stack};
@@ -29,6 +30,16 @@ const NO_DATA: [(&str, &str); 1] = [(
 
 /// Alerts that do not fire here, and why.
 const NOT_FIRED: [(&str, &str); 0] = [];
+
+/// Changes the tables of an SQLite file.
+const PYTHON: &str =
+    "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=60).executescript(sys.argv[2])";
+/// What makes SQLite refuse rows for good.
+const TRIGGER: &str = "CREATE TRIGGER no BEFORE INSERT ON transacciones_nrt \
+                       BEGIN SELECT RAISE(ABORT, 'no'); END";
+
+/// How long a Kafka that stutters goes on for between two stops.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Watches what there is to watch.
 pub(super) fn run() -> Result<Tally> {
@@ -57,9 +68,6 @@ pub(super) fn run() -> Result<Tally> {
     fs::create_dir_all(&folder)?;
     Watch::start(folder, &kafka, pid)?.everything()
 }
-
-/// Trouble of one kind, and what fires then.
-type Step = (&'static str, fn(&mut Watch) -> Result<()>);
 
 /// A Prometheus and what it watches.
 struct Watch {
@@ -91,6 +99,7 @@ impl Watch {
         let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
         stack::prometheus::targets(&folder, &nodes)?;
         let process = stack::prometheus::serve(&folder, port)?;
+        let since = Stopwatch::start();
         for node in scene.nodes() {
             node.start()?;
         }
@@ -98,7 +107,6 @@ impl Watch {
             node.await_live()?;
         }
         let prometheus = Prometheus { address: format!("127.0.0.1:{port}") };
-        let since = Stopwatch::start();
         Ok(Self {
             folder,
             scene,
@@ -113,36 +121,46 @@ impl Watch {
 
     fn everything(mut self) -> Result<Tally> {
         let mut tally = Tally::default();
-        let steps: [Step; 9] = [
-            ("a good day", Self::good_day),
-            ("orders and intruders", Self::orders),
-            ("Kafka stands still", Self::kafka_stands_still),
-            ("late and garbled messages", Self::late_messages),
-            ("broken lines, no REST", Self::broken_lines),
-            ("a node dies and comes back", Self::node_dies),
-            ("the node that has the log stands still", Self::owner_stands_still),
-            ("what was odd from the start", Self::odd_from_the_start),
-            ("nobody is left", Self::nobody_is_left),
-        ];
-        for (name, step) in steps {
-            println!("--- {name}");
-            match step(&mut self) {
-                Ok(()) => tally.passed += 1,
-                Err(error) => {
-                    println!("{name}: {error:#}");
-                    tally.failed += 1;
-                    tally.reasons.push(format!("{name}: {error:#}"));
-                }
+        let mut note = |name: &str, outcome: Result<()>| match outcome {
+            Ok(()) => tally.passed += 1,
+            Err(error) => {
+                println!("FAILED: {name}: {error:#}");
+                tally.failed += 1;
+                tally.reasons.push(format!("{name}: {error:#}"));
             }
-        }
+        };
+        note("a good day", self.good_day());
+        note("orders and intruders", self.orders());
+        // What befalls Kafka is nothing to the cluster, and the other way round.
+        let (prometheus, pid) = (&self.prometheus, &self.kafka_pid);
+        let Scene { market, cluster: [first, _, third], nowhere, .. } = &mut self.scene;
+        std::thread::scope(|scope| {
+            let kafka = scope.spawn(|| {
+                [
+                    ("Kafka stands still", kafka_stands_still(prometheus, pid)),
+                    ("Kafka stutters", kafka_stutters(prometheus, pid)),
+                ]
+            });
+            note("a node dies and comes back", node_dies(prometheus, market, third));
+            note("a node out of reach", node_out_of_reach(prometheus, third, nowhere));
+            note("a node comes and goes", node_flaps(prometheus, third));
+            note("the node that has the log stands still", owner_stands_still(prometheus, first));
+            for (name, outcome) in kafka.join().into_iter().flatten() {
+                note(name, outcome);
+            }
+        });
+        note("late and garbled messages", self.late_messages());
+        note("broken lines, no REST", self.broken_lines());
+        note("what was odd from the start", self.odd_from_the_start());
+        note("nobody is left", self.nobody_is_left());
         self.all_had_data(&mut tally)?;
         Ok(tally)
     }
 
     /// What is recorded for pages and rules has data as soon as there are nodes.
     fn good_day(&mut self) -> Result<()> {
-        let ready =
-            self.scene.nodes().map(|it| format!("fts_ready{{instance=\"{}\"}} == 1", it.http));
+        let nodes = self.scene.nodes();
+        let ready = nodes.map(|it| format!("fts_ready{{instance=\"{}\"}} == 1", it.http));
         self.prometheus.await_data("all are ready", &ready)?;
         let shares = "count(fts_share_partitions > 0) >= 4 and sum(up{job=\"fts-node\"}) >= 5";
         self.prometheus.await_data("all work", &[shares.to_owned()])?;
@@ -152,31 +170,24 @@ impl Watch {
     /// The batch with a good key and with a bad one, symbols that come and go, forged gossip, a
     /// table that somebody changed by hand, few files.
     fn orders(&mut self) -> Result<()> {
-        let Scene { market, cluster, kafka, gossip, .. } = &self.scene;
-        let [first, ..] = cluster;
-        ensure!(first.client(&["batch", "run", "--symbol", "TSLA"]), "the batch does not run");
+        let Scene { market, cluster: [first, ..], kafka, gossip, .. } = &self.scene;
+        first.client(&["batch", "run", "--symbol", "TSLA"])?;
         let bad = r#"{"force": {"answer": "invalid_apikey", "times": 0}}"#;
         ask("POST", market, "/control/alpha-vantage", bad)?;
-        // It tells that it failed.
-        first.client(&["batch", "run", "--symbol", "AAPL"]);
-        for round in 0..20 {
-            let what = if round % 2 == 0 { "add" } else { "remove" };
-            first.client(&["symbols", what, OTHERS[0], OTHERS[1]]);
-        }
+        let refused = first.client(&["batch", "run", "--symbol", "AAPL"]);
+        ensure!(refused.is_err(), "the batch does not tell that its key is refused");
+        let mut change = Command::new("python3");
+        change.args(["-c", PYTHON]).arg(first.folder.join("data/fts.sqlite")).arg(TRIGGER);
+        ensure!(change.status()?.success(), "cannot change the table");
+        limit_files(kafka.id())?;
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         let mut forged = [7_u8; 200];
         forged[0] = 1;
         socket.send_to(&forged, gossip)?;
         // Nor is this how nodes greet one another.
         drop(ask("GET", gossip, "/", ""));
-        let trigger = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=60).executescript(\
-             'CREATE TRIGGER no BEFORE INSERT ON transacciones_nrt BEGIN SELECT RAISE(ABORT, 1); END')";
-        let mut change = Command::new("python3");
-        change.args(["-c", trigger]).arg(first.folder.join("data/fts.sqlite"));
-        ensure!(change.status()?.success(), "cannot change the table");
-        limit_files(kafka.id())?;
-        self.prometheus.await_fired(
-            "alerts",
+        let mut orders = ["add", "remove"].iter().cycle();
+        self.prometheus.make_fire(
             &[
                 "BatchIncomplete",
                 "BatchKeyRefused",
@@ -186,22 +197,17 @@ impl Watch {
                 "RowsRejected",
                 "FilesShort",
             ],
-        )
-    }
-
-    fn kafka_stands_still(&mut self) -> Result<()> {
-        signal("STOP", &self.kafka_pid)?;
-        let fired =
-            self.prometheus.await_fired("alerts", &["LogAway", "NodeNotReady", "LogSpillFull"]);
-        signal("CONT", &self.kafka_pid)?;
-        fired?;
-        self.prometheus.await_fired("alerts", &["LogSlow", "StoredLate"])
+            || {
+                let order = orders.next().copied().unwrap_or_default();
+                first.client(&["symbols", order, OTHERS[0], OTHERS[1]])
+            },
+        )?;
+        first.client(&["symbols", "add", OTHERS[0], OTHERS[1]])
     }
 
     fn late_messages(&mut self) -> Result<()> {
         self.scene.faults("delay=8s,malformed=0.02")?;
-        let alerts = ["ReceivedLate", "MessagesNotUnderstood"];
-        let fired = self.prometheus.await_fired("alerts", &alerts);
+        let fired = self.prometheus.await_fired(&["ReceivedLate", "MessagesNotUnderstood"]);
         self.scene.faults("")?;
         fired
     }
@@ -209,48 +215,26 @@ impl Watch {
     fn broken_lines(&mut self) -> Result<()> {
         self.scene.faults("disconnect=300ms,drop=0.2,rest_error=1")?;
         let alerts = ["StreamsTorn", "TradesMissing", "ExchangeUnavailable"];
-        let fired = self.prometheus.await_fired("alerts", &alerts);
+        let fired = self.prometheus.await_fired(&alerts);
         self.scene.faults("drop=0.05,rest_429=0.5,rest_retry_after_s=2")?;
-        let refused = self.prometheus.await_fired("alerts", &["ExchangeRefuses"]);
-        self.scene.faults("")?;
-        fired.and(refused)?;
+        let refused = self.prometheus.await_fired(&["ExchangeRefuses"]);
         // The one on Kafka may ask for next to nothing.
-        self.prometheus.await_fired("alerts", &["ThrottledLong"])
-    }
-
-    /// It comes back where no TCP reaches it, and while the market lets nobody in; and dies again.
-    fn node_dies(&mut self) -> Result<()> {
-        let Scene { market, cluster: [_, _, third], nowhere, .. } = &mut self.scene;
-        third.kill();
-        self.prometheus.await_fired("alerts", &["NodeDown", "MemberDead"])?;
-        ask("POST", market, "/control/refuse?for=25s", "")?;
-        third.settings.push(format!("cluster.advertise={nowhere}"));
-        third.start()?;
-        self.prometheus
-            .await_fired("alerts", &["LinksMissing", "HandoverOverdue", "ShardsUnowned"])?;
-        third.kill();
-        self.prometheus.await_fired("alerts", &["NodeFlapping"])
-    }
-
-    /// The others ask it in vain.
-    fn owner_stands_still(&mut self) -> Result<()> {
-        let pid = self.scene.cluster[0].id().to_string();
-        signal("STOP", &pid)?;
-        let fired = self.prometheus.await_fired("alerts", &["CallsFailing"]);
-        signal("CONT", &pid)?;
-        fired
+        self.scene.faults("drop=0.05")?;
+        let throttled = self.prometheus.await_fired(&["ThrottledLong"]);
+        self.scene.faults("")?;
+        fired.and(refused).and(throttled)
     }
 
     /// A store that is down, a market with a hole, a part that cannot start, two clusters.
-    fn odd_from_the_start(&mut self) -> Result<()> {
+    fn odd_from_the_start(&self) -> Result<()> {
         let not = |it: &&String| *it != "NoNodes" && NOT_FIRED.iter().all(|(name, _)| *it != name);
         let all: Vec<&str> = self.alerts.iter().filter(not).map(String::as_str).collect();
-        self.prometheus.await_fired("all other alerts", &all)
+        self.prometheus.await_fired_ever(&all)
     }
 
-    fn nobody_is_left(&mut self) -> Result<()> {
+    fn nobody_is_left(&self) -> Result<()> {
         stack::prometheus::targets(&self.folder, &[])?;
-        self.prometheus.await_fired("alerts", &["NoNodes"])
+        self.prometheus.await_fired(&["NoNodes"])
     }
 
     /// Everything that a dashboard shows had something to show.
@@ -281,6 +265,68 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+fn kafka_stands_still(prometheus: &Prometheus, pid: &str) -> Result<()> {
+    signal("STOP", pid)?;
+    let fired = prometheus.await_fired(&["LogAway", "NodeNotReady", "LogSpillFull"]);
+    signal("CONT", pid)?;
+    fired
+}
+
+/// It takes records, but late; and then later still.
+fn kafka_stutters(prometheus: &Prometheus, pid: &str) -> Result<()> {
+    for (alert, still) in [("LogSlow", 1_800), ("StoredLate", 7_000)] {
+        prometheus.make_fire(&[alert], || {
+            signal("CONT", pid)?;
+            std::thread::sleep(BREATH);
+            signal("STOP", pid)?;
+            std::thread::sleep(Duration::from_millis(still));
+            signal("CONT", pid)
+        })?;
+    }
+    Ok(())
+}
+
+/// It comes back while the market lets nobody in, so that it cannot do its work.
+fn node_dies(prometheus: &Prometheus, market: &str, node: &mut Node) -> Result<()> {
+    node.kill();
+    prometheus.await_fired(&["NodeDown", "MemberDead"])?;
+    ask("POST", market, "/control/refuse?for=10m", "")?;
+    node.start()?;
+    let fired = prometheus.await_fired(&["HandoverOverdue", "ShardsUnowned"]);
+    ask("POST", market, "/control/refuse?for=1ms", "")?;
+    fired
+}
+
+/// It is heard of, and no TCP reaches it.
+fn node_out_of_reach(prometheus: &Prometheus, node: &mut Node, nowhere: &str) -> Result<()> {
+    node.kill();
+    node.settings.push(format!("cluster.advertise={nowhere}"));
+    node.start()?;
+    let fired = prometheus.await_fired(&["LinksMissing"]);
+    node.settings.pop();
+    fired
+}
+
+fn node_flaps(prometheus: &Prometheus, node: &mut Node) -> Result<()> {
+    let gone = "max(fts_cluster_members{state=\"live\"}) == 2".to_owned();
+    let back = "max(fts_cluster_members{state=\"live\"}) == 3".to_owned();
+    prometheus.make_fire(&["NodeFlapping"], || {
+        node.kill();
+        prometheus.await_data("it is gone", std::slice::from_ref(&gone))?;
+        node.start()?;
+        prometheus.await_data("it is back", std::slice::from_ref(&back))
+    })
+}
+
+/// The others ask it in vain.
+fn owner_stands_still(prometheus: &Prometheus, owner: &Node) -> Result<()> {
+    let pid = owner.id().to_string();
+    signal("STOP", &pid)?;
+    let fired = prometheus.await_fired(&["CallsFailing"]);
+    signal("CONT", &pid)?;
+    fired
 }
 
 /// Leaves the process room for hardly any more files than it has.

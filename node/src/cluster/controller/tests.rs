@@ -10,6 +10,7 @@ use fts_core::market::{Symbol, Topic};
 use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
 use fts_core::port::log::{Append, Log, LogError, Stored};
 use fts_core::time::SystemClock;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -250,4 +251,48 @@ async fn a_shard_is_let_go_only_when_somebody_else_has_it() {
     b.controller.settled(share);
     share_it(&[&a, &b], 20).await;
     assert!(settled_at.elapsed() < OVERDUE, "it was let go because it was overdue");
+}
+
+/// Waits until this many shards are nobody's: feeds, partitions.
+async fn await_unowned(metrics: &PrometheusHandle, expected: [usize; 2]) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = metrics.render();
+        let told = |kind: &str| {
+            let line = format!("{UNOWNED_SHARDS}{{kind=\"{kind}\"}} ");
+            text.lines().find_map(|it| it.strip_prefix(line.as_str())?.parse::<usize>().ok())
+        };
+        let now = ["feed", "partition"].map(told);
+        if now == expected.map(Some) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{now:?} are unowned, not {expected:?}:\n{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_has_confirmed_to_do_is_told_as_unowned() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    // Both nodes run on this thread, and see the same.
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let log = Arc::new(Memory::default());
+    let a = node("a", &log, None).await;
+    share_it(&[&a], 20).await;
+    await_unowned(&metrics, [0, 0]).await;
+    let b = node("b", &log, Some(&a)).await;
+    b.doing.abort();
+    let mut shares = b.controller.shares();
+    let share = shares.wait_for(|it| !it.partitions.is_empty());
+    let share = Arc::clone(&*tokio::time::timeout(PATIENCE, share).await.unwrap().unwrap());
+    let feeds = share.feeds.iter().map(|it| it.len()).sum();
+    assert!(feeds > 0, "b is to capture something");
+    await_unowned(&metrics, [feeds, share.partitions.len()]).await;
+    b.controller.settled(share);
+    await_unowned(&metrics, [0, 0]).await;
+    // Whoever is dead does nothing; the one who is left takes it, and says so.
+    drop(b);
+    share_it(&[&a], 20).await;
+    await_unowned(&metrics, [0, 0]).await;
 }

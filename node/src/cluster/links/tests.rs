@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use fts_core::market::{Source, Symbol, Topic};
 use fts_core::port::log::{Append, Record, Stored};
 use fts_core::time::UnixNanos;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
@@ -254,6 +255,18 @@ async fn refusals_come_through_as_they_are() {
     assert!(nobody.contains("serves no log"), "{nobody}");
     let nobody = one.links.remote_log("z", Duration::ZERO).await.unwrap_err().to_string();
     assert!(nobody.contains("no link"), "{nobody}");
+}
+
+#[tokio::test]
+async fn calls_to_a_peer_without_a_link_count_as_failed() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let alone = node("a").await;
+    alone.links.remote_log("z", Duration::ZERO).await.unwrap_err();
+    alone.links.remote_store("z", "sqlite").gaps(1).await.unwrap_err();
+    let told = metrics.render();
+    assert!(told.contains("fts_calls_failed_total{reason=\"down\"} 2"), "{told}");
 }
 
 #[tokio::test]

@@ -4,15 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::shell::Stopwatch;
 
 /// How long anything may take that is waited for: machines differ.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 const ANSWER: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(300);
 
 /// Asks `address` and answers the body.
 pub(super) fn ask(method: &str, address: &str, path: &str, body: &str) -> Result<String> {
@@ -76,24 +76,41 @@ impl Prometheus {
         })
     }
 
-    /// Waits until each of these alerts has fired since the beginning.
-    pub(super) fn await_fired(&self, what: &str, alerts: &[&str]) -> Result<()> {
-        wait(what, || {
-            let mut open = Vec::new();
-            for alert in alerts {
-                if !self.has_fired(alert)? {
-                    open.push((*alert).to_owned());
-                }
-            }
-            Ok(open)
+    /// Waits until each of these alerts has fired while it was waited for.
+    pub(super) fn await_fired(&self, alerts: &[&str]) -> Result<()> {
+        self.make_fire(alerts, || Ok(()))
+    }
+
+    /// Makes trouble, again and again, until each of these alerts has fired meanwhile.
+    pub(super) fn make_fire(
+        &self,
+        alerts: &[&str],
+        mut trouble: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let watch = Stopwatch::start();
+        wait(&alerts.join(", "), || {
+            trouble()?;
+            self.not_fired(alerts, watch.elapsed().as_secs().max(1))
         })
     }
 
-    /// Whether it has fired since the beginning.
-    pub(super) fn has_fired(&self, alert: &str) -> Result<bool> {
-        self.has_data(&format!(
-            "count_over_time(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}[1h])"
-        ))
+    /// Waits until each of these alerts has fired at any time.
+    pub(super) fn await_fired_ever(&self, alerts: &[&str]) -> Result<()> {
+        wait("all alerts", || self.not_fired(alerts, 3_600))
+    }
+
+    /// Which of these alerts have not fired for the last `seconds`.
+    fn not_fired(&self, alerts: &[&str], seconds: u64) -> Result<Vec<String>> {
+        let mut open = Vec::new();
+        for alert in alerts {
+            let fired = format!(
+                "count_over_time(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}[{seconds}s])"
+            );
+            if !self.has_data(&fired)? {
+                open.push((*alert).to_owned());
+            }
+        }
+        Ok(open)
     }
 }
 
@@ -110,8 +127,7 @@ pub(super) fn wait(what: &str, mut open: impl FnMut() -> Result<Vec<String>>) ->
             return Ok(());
         }
         if watch.elapsed() > PATIENCE {
-            let left = left?;
-            anyhow::bail!("{what}: not within {PATIENCE:?}: {}", left.join(", "));
+            bail!("{}: not within {PATIENCE:?}", left?.join(", "));
         }
         std::thread::sleep(POLL);
     }

@@ -11,12 +11,15 @@ use crate::shell;
 /// Minutes are seconds here, …
 const SHRINK: u64 = 60;
 /// … but no span of a rule is shorter than this, so that it holds a few scrapes.
-const SPAN_MIN: u64 = 5;
+const SPAN_MIN: u64 = 15;
 /// Nor does an alert wait for less.
 const FOR_MIN: u64 = 2;
 
-/// Amounts that no test reaches: the alert, what its rule says, what it says here.
-const AMOUNTS: [(&str, &str, &str); 6] = [
+/// Amounts that no test reaches, and counts within a span: the alert, what its rule says, what it says here.
+const AMOUNTS: [(&str, &str, &str); 9] = [
+    ("StreamsTorn", "> 20", "> 5"),
+    ("PlacementRestless", "> 10", "> 3"),
+    ("ActorRestarting", "> 3", "> 1"),
     ("MemoryHigh", "> 800 * 1024 * 1024", "> 8 * 1024 * 1024"),
     ("WalLong", "> 1024 * 1024 * 1024", "> 1024"),
     ("LogKept", "> 20 * 1024 * 1024 * 1024", "> 1024"),
@@ -138,7 +141,7 @@ mod tests {
         check("        for: 10m", "        for: 10s");
         check("        for: 1m", "        for: 2s");
         check("  expr: rate(a{b=\"c[d]\"}[15m]) > 15", "  expr: rate(a{b=\"c[d]\"}[15s]) > 15");
-        check("  (a unless a offset 1h) / sum(b[5m])", "  (a unless a offset 60s) / sum(b[5s])");
+        check("  (a unless a offset 1h) / sum(b[5m])", "  (a unless a offset 60s) / sum(b[15s])");
         check("  summary: 'look for: 10m'", "  summary: 'look for: 10m'");
     }
 

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) const OTHERS: [&str; 2] = ["TRXUSDT", "AVAXUSDT"];
 const SYMBOLS: [&str; 4] = ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"];
 /// Messages a second: enough that what a store does not take is soon more than may wait.
-const RATE: &str = "1500";
+const RATE: &str = "2500";
 /// A checkpoint of the batch that nobody can read: the checksum that the log wants, and "no".
 const NO: &[u8] = b"\x1f\x28\xaa\x67no";
 /// A market in which trades 4 to 6 never happened.
@@ -47,7 +47,8 @@ impl Node {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
-        command.env("FTS_BATCH_KEY", "demo").env_remove("FTS_CLUSTER_SECRET");
+        // The simulated provider takes any key but `demo`, which is for one symbol.
+        command.env("FTS_BATCH_KEY", "simulated").env_remove("FTS_CLUSTER_SECRET");
         let log = self.folder.join("log");
         self.process = Some(Process::start(self.name, &mut command, &log)?);
         Ok(())
@@ -69,11 +70,14 @@ impl Node {
         self.process.as_ref().map_or(0, Process::id)
     }
 
-    /// Runs the node's own program as a client of it; answers whether it succeeded.
-    pub(super) fn client(&self, arguments: &[&str]) -> bool {
+    /// Runs the node's own program as a client of it.
+    pub(super) fn client(&self, arguments: &[&str]) -> Result<()> {
         let mut command = shell::program(shell::release_binary("fts-node"));
         command.current_dir(&self.folder).args(arguments).args(["--http", &self.http]);
-        shell::ask(&mut command).is_some()
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "fts-node {}: {said}", arguments.join(" "));
+        Ok(())
     }
 }
 
@@ -154,7 +158,6 @@ impl Scene {
             format!("log.kafka.topic_prefix=watch{}-", std::process::id()),
             "log.kafka.replication=1".to_owned(),
             "log.kafka.min_insync=1".to_owned(),
-            "log.kafka.timeout_ms=4000".to_owned(),
             "log.kafka.spill_bytes=16777216".to_owned(),
             "ingest.channels=[\"trade\",\"bookTicker\",\"ticker\",\"aggTrade\"]".to_owned(),
             // As good as nothing: whoever has to ask, waits for his turn.
