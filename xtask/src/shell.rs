@@ -111,6 +111,14 @@ pub(crate) fn ask(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// The standard output of a command; its error says what it complained of.
+pub(crate) fn told(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?} does not start"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} failed: {}\n{said}", name(command), output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Where a program is installed, if it is.
 pub(crate) fn which(program: &str) -> Option<String> {
     let path = ask(Command::new("sh").args(["-c", r#"command -v "$0""#, program]))?;

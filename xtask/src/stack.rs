@@ -8,11 +8,13 @@
 
 mod cassandra;
 mod certificates;
+mod dashboards;
 mod elasticsearch;
 mod exchange;
 mod java;
 mod kafka;
 mod nodes;
+mod pages;
 mod ports;
 mod process;
 pub(crate) mod prometheus;
@@ -22,13 +24,13 @@ mod superset;
 mod trino;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
-pub(crate) use self::process::Process;
+pub(crate) use self::process::{Process, sweep};
 use self::state::{Entry, State};
 pub(crate) use self::superset::python as superset_python;
 use crate::shell;
@@ -117,7 +119,7 @@ pub(crate) enum Command {
         /// Which; all if none is named.
         services: Vec<String>,
     },
-    /// What runs, where, and with how much memory.
+    /// What runs, with how much memory, and where: addresses, and whom to log in as.
     Status,
     /// The addresses, for a shell: eval "$(cargo xtask stack env)".
     Env,
@@ -127,11 +129,9 @@ pub(crate) fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Up { services, base_port } => {
             let names: Vec<&str> = services.iter().map(String::as_str).collect();
-            if names.is_empty() || names == [EVERYTHING] {
-                up(&TOGETHER, *base_port)?;
-            } else {
-                up(&names, *base_port)?;
-            }
+            let all = names.is_empty() || names == [EVERYTHING];
+            let started = up(if all { &TOGETHER } else { &names }, *base_port)?;
+            dashboards::load(&started)?;
             env()
         }
         Command::Down { services } => {
@@ -219,7 +219,27 @@ fn down(names: &[&str]) -> Result<()> {
         clear(entry)?;
         println!("{}: down", entry.service);
     }
+    // What an `up` that was interrupted did not put on record.
+    for service in SERVICES {
+        let is_meant = names.is_empty() || names.contains(&service.name());
+        let runs = state.entries.iter().any(|it| it.service == service.name());
+        let run = site(service).run;
+        if is_meant && !runs && run.exists() {
+            remove(&run)?;
+            println!("{}: what a start left behind that was interrupted is gone", service.name());
+        }
+    }
     state.save(&folder())
+}
+
+/// Removes a folder, and ends the processes that log into it.
+fn remove(folder: &Path) -> Result<()> {
+    sweep(folder)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// Ends what is left of a server and removes what it wrote.
@@ -228,11 +248,7 @@ fn clear(entry: &Entry) -> Result<()> {
         record.end().with_context(|| format!("{} does not end", entry.service))?;
     }
     let (_, service) = find(&entry.service)?;
-    let run = site(service).run;
-    if run.exists() {
-        fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
-    }
-    Ok(())
+    remove(&site(service).run)
 }
 
 fn status() -> Result<bool> {
@@ -260,6 +276,8 @@ fn status() -> Result<bool> {
         }
     }
     println!("{:<22} {:<10} {:>8} {:>9}", "all of it", "", "", format!("{total} MiB"));
+    println!();
+    pages::of(&state).iter().for_each(|line| println!("{line}"));
     Ok(all_run)
 }
 

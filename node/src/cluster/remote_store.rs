@@ -16,6 +16,7 @@ use fts_core::row::{
 use fts_proto::gateway::{Answer, Call, Expire, Nothing, Put, Select, store_error};
 use fts_proto::rows;
 
+use super::calls::CallError;
 use super::links::Links;
 use super::serve::LATEST;
 

@@ -20,6 +20,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// Lines of its output that are shown of a server that did not come up.
 const LINES_SHOWN: usize = 20;
 
+/// How the file beside a process' log is called that has its number and its start.
+const PID: &str = "pid";
+
 /// A process under way. Ended when dropped, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -44,7 +47,11 @@ impl Process {
         let file = File::create(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
         let child = command.spawn().with_context(|| format!("{label} does not start"))?;
-        Ok(Self { label: label.to_owned(), child: Some(child), log: log.to_owned() })
+        // Put on record at once: whoever ends its starter must be able to find it.
+        let id = child.id();
+        let process = Self { label: label.to_owned(), child: Some(child), log: log.to_owned() };
+        fs::write(log.with_extension(PID), format!("{id} {}", started(id).unwrap_or(0)))?;
+        Ok(process)
     }
 
     /// Its number; 0 once it is kept.
@@ -153,6 +160,31 @@ impl Record {
     }
 }
 
+/// Ends what runs of the processes that were ever started with their logs below this folder: a start that
+/// was interrupted leaves them behind. Answers how many did.
+pub(crate) fn sweep(folder: &Path) -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            count += sweep(&entry.path())?;
+        } else if entry.path().extension().is_some_and(|it| it == PID) {
+            let text = fs::read_to_string(entry.path())?;
+            let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+            let (Some(Ok(pid)), Some(Ok(started))) = (numbers.next(), numbers.next()) else {
+                continue;
+            };
+            let label = entry.path().display().to_string();
+            let record = Record { label, pid: u32::try_from(pid)?, started: Some(started) };
+            if record.is_alive() {
+                record.end()?;
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
 /// When the process started, in the kernel's ticks since the machine did. `None`: it has ended.
 fn started(pid: u32) -> Option<u64> {
     // Behind the name: state is field 3, start time is 22.
@@ -191,6 +223,24 @@ pub(super) fn get(port: u16, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_interrupted_start_leaves_behind_is_found_and_ended() {
+        let folder = std::env::temp_dir().join(format!("fts-xtask-swept-{}", std::process::id()));
+        fs::create_dir_all(folder.join("deep")).unwrap();
+        let mut sleep = Command::new("sleep");
+        let log = folder.join("deep/log");
+        let process = Process::start("a", sleep.arg("600"), &log).unwrap();
+        let record =
+            Record { label: "a".to_owned(), pid: process.id(), started: started(process.id()) };
+        // As if its starter had been killed: nobody drops it.
+        std::mem::forget(process);
+        assert!(record.is_alive());
+        assert_eq!(sweep(&folder).unwrap(), 1);
+        assert!(!record.is_alive());
+        assert_eq!(sweep(&folder).unwrap(), 0);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_kept_process_is_found_again_and_ended_and_no_other() {

@@ -97,9 +97,7 @@ fn wait(
 
 fn start(service: &dyn Service, base_port: Option<u16>) -> Result<Entry> {
     let site = site(service);
-    if site.run.exists() {
-        fs::remove_dir_all(&site.run)?;
-    }
+    super::remove(&site.run)?;
     fs::create_dir_all(&site.run)?;
     let (place, _) = find(service.name())?;
     let ports = ports::choose(service.ports(), base_port, place)?;

@@ -63,6 +63,7 @@ pub(super) fn run() -> Result<Tally> {
     let (kafka, pid) = (variable("FTS_TEST_KAFKA")?, variable("FTS_TEST_KAFKA_PIDS")?);
     let folder = shell::target().join("watch");
     if folder.exists() {
+        stack::sweep(&folder)?;
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;

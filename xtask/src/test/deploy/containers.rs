@@ -72,7 +72,9 @@ fn demo(compose: &[Container], folder: &Path) -> Result<()> {
         let container = container.with_context(|| format!("no container is called {name}"))?;
         let here = |text: &str| {
             let at = |port: &u16| format!("127.0.0.1:{port}");
-            text.replace(EXCHANGE, &at(exchange)).replace(ANY[0], &at(node)).replace(ANY[1], &at(exchange))
+            text.replace(EXCHANGE, &at(exchange))
+                .replace(ANY[0], &at(node))
+                .replace(ANY[1], &at(exchange))
         };
         ensure!(!container.is_well(*port)?, "{name}: its health check is content before it runs");
         let log = folder.join(format!("{name}.log"));
@@ -111,7 +113,8 @@ impl Container {
     fn program(&self, folder: &Path, here: impl Fn(&str) -> String) -> Result<Command> {
         let folder = folder.join(&self.name);
         fs::create_dir_all(&folder)?;
-        let own = |text: &str| here(&text.replace(DATA, &folder.join("data").display().to_string()));
+        let own =
+            |text: &str| here(&text.replace(DATA, &folder.join("data").display().to_string()));
         let mut places = Vec::new();
         for (number, (path, text)) in self.files.iter().enumerate() {
             let place = folder.join(format!("file-{number}"));
@@ -170,7 +173,8 @@ impl Image {
         let root = shell::root();
         let text = fs::read_to_string(root.join("Dockerfile"))?;
         let ignored = fs::read_to_string(root.join(".dockerignore"))?;
-        let toolchain: toml::Table = fs::read_to_string(root.join("rust-toolchain.toml"))?.parse()?;
+        let toolchain: toml::Table =
+            fs::read_to_string(root.join("rust-toolchain.toml"))?.parse()?;
         let channel = toolchain.get("toolchain").and_then(|it| it.get("channel")?.as_str());
         let channel = channel.context("rust-toolchain.toml names no channel")?;
         ensure!(
@@ -185,7 +189,10 @@ impl Image {
             match words.as_slice() {
                 ["COPY", "." | "--from=build", ..] => {}
                 ["COPY", source, target] => {
-                    ensure!(root.join(source).exists(), "the Dockerfile copies {source}: it is not there");
+                    ensure!(
+                        root.join(source).exists(),
+                        "the Dockerfile copies {source}: it is not there"
+                    );
                     let is_sent = ignored.lines().any(|it| it.strip_prefix('!') == Some(source));
                     ensure!(is_sent, ".dockerignore keeps {source} from the Dockerfile");
                     programs.extend(target.strip_prefix("/usr/local/bin/").map(str::to_owned));

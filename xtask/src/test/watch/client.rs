@@ -117,18 +117,21 @@ impl Prometheus {
 /// Waits until nothing is open any more, and tells what was.
 pub(super) fn wait(what: &str, mut open: impl FnMut() -> Result<Vec<String>>) -> Result<()> {
     let watch = Stopwatch::start();
+    let mut last = Vec::new();
     loop {
         // What does not answer now may the next time.
         let left = open();
         if let Ok(left) = &left
             && left.is_empty()
         {
-            println!("{what}: after {:.1} s", watch.elapsed().as_secs_f64());
+            let last = if last.is_empty() { String::new() } else { last.join(", ") + " last" };
+            println!("{what}: after {:.1} s {last}", watch.elapsed().as_secs_f64());
             return Ok(());
         }
         if watch.elapsed() > PATIENCE {
             bail!("{}: not within {PATIENCE:?}", left?.join(", "));
         }
+        last = left.unwrap_or(last);
         std::thread::sleep(POLL);
     }
 }
