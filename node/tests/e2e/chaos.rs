@@ -16,6 +16,7 @@
 mod harm;
 mod many;
 mod network;
+mod quotes;
 mod scene;
 mod takeover;
 mod tape;
@@ -98,6 +99,14 @@ fn with_kafka_whoever_is_cut_off_what_is_stored_is_the_truth() {
 }
 
 #[test]
+fn with_kafka_a_rolling_restart_leaves_no_hole_in_the_best_bids_and_asks() {
+    let Some(mut scene) = Scene::with_kafka(Plan::calm()) else { return };
+    quotes::survive_a_rolling_restart(&mut scene);
+    scene.end();
+    scene.everything_is_true();
+}
+
+#[test]
 fn with_kafka_the_recorded_market_comes_out_as_the_exchanges_own_klines() {
     let Some(plan) = Plan::recorded() else { return };
     let Some(scene) = Scene::with_kafka(plan) else { return };
@@ -107,13 +116,29 @@ fn with_kafka_the_recorded_market_comes_out_as_the_exchanges_own_klines() {
 #[test]
 #[ignore = "a scene to be watched: --ignored --nocapture"]
 fn takeover_figure() {
-    takeover::measure(Scene::without_kafka(takeover::plan()));
+    takeover::measure(Scene::without_kafka(Plan::calm()));
 }
 
 #[test]
 #[ignore = "a scene to be watched: --ignored --nocapture"]
 fn takeover_figure_with_kafka() {
-    let Some(scene) = Scene::with_kafka(takeover::plan()) else { return };
+    let Some(scene) = Scene::with_kafka(Plan::calm()) else { return };
+    takeover::measure(scene);
+}
+
+#[test]
+#[ignore = "a scene to be watched: --ignored --nocapture"]
+fn takeover_figure_of_who_is_cut_off() {
+    let Some(network) = network() else { return };
+    takeover::measure(Scene::without_kafka(Plan { network: Some(network), ..Plan::calm() }));
+}
+
+#[test]
+#[ignore = "a scene to be watched: --ignored --nocapture"]
+fn takeover_figure_of_who_is_cut_off_with_kafka() {
+    let Some(network) = network() else { return };
+    let plan = Plan { network: Some(network), ..Plan::calm() };
+    let Some(scene) = Scene::with_kafka(plan) else { return };
     takeover::measure(scene);
 }
 

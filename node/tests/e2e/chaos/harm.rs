@@ -79,15 +79,7 @@ impl Scene {
                 std::thread::sleep(pause());
                 self.nodes[victim].signal("CONT");
             }
-            Harm::Roll => {
-                println!("chaos: restart all, one after the other");
-                self.await_settled();
-                for number in self.running() {
-                    self.nodes[number].terminate();
-                    self.start(number);
-                    self.await_settled();
-                }
-            }
+            Harm::Roll => self.roll(),
             Harm::KillBroker => {
                 let brokers = self.brokers.as_mut().expect("brokers to harm");
                 let victim = usize::try_from(dice.below(brokers.count() as u64)).unwrap();
@@ -97,6 +89,17 @@ impl Scene {
                 brokers.run();
             }
             Harm::StopBrokers => self.stop_brokers(dice.below(2) == 0),
+        }
+    }
+
+    /// Restarts all nodes, each once the others are whole again.
+    pub(super) fn roll(&mut self) {
+        println!("chaos: restart all, one after the other");
+        self.await_settled();
+        for number in self.running() {
+            self.nodes[number].terminate();
+            self.start(number);
+            self.await_settled();
         }
     }
 

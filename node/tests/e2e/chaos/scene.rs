@@ -98,6 +98,11 @@ impl Plan {
         Self { market: Market::Seeded { symbols, rate }, ..Self::faulty() }
     }
 
+    /// The same, of an exchange that does nothing wrong by itself.
+    pub(super) fn calm() -> Self {
+        Self { arguments: Vec::new(), ..Self::usual() }
+    }
+
     /// The recorded market, with faults; `None`, and a loud line, where it is not at hand.
     pub(super) fn recorded() -> Option<Self> {
         let fixtures = crate::support::fixtures()?;
@@ -119,7 +124,7 @@ pub(super) struct Scene {
     pub(super) network: Option<Network>,
     /// Where the tapes are that are played, if they are.
     pub(super) fixtures: Option<PathBuf>,
-    symbols: usize,
+    symbols: Vec<String>,
     _exchange: Process,
     folder: tempfile::TempDir,
 }
@@ -185,14 +190,13 @@ impl Scene {
             Node { number, name, http, arguments, process: None }
         });
         let nodes = nodes.collect();
-        let symbols = names.len();
         let fixtures = match market {
             Market::Tape { fixtures, .. } => Some(fixtures),
             Market::Seeded { .. } => None,
         };
         let _exchange = process;
         let mut scene =
-            Self { nodes, exchange, brokers, network, fixtures, symbols, _exchange, folder };
+            Self { nodes, exchange, brokers, network, fixtures, symbols: names, _exchange, folder };
         for number in 0..FOUNDERS {
             scene.start(number);
         }
@@ -254,6 +258,11 @@ impl Scene {
         self.nodes[number].start(&folder, self.network.as_ref());
     }
 
+    /// What is traded.
+    pub(super) fn names(&self) -> &[String] {
+        &self.symbols
+    }
+
     /// Where the scene's files are.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
@@ -297,7 +306,7 @@ impl Scene {
             let mut partitions: Vec<u64> =
                 nodes.iter().filter_map(owned).flat_map(|it: Vec<u64>| it).collect();
             partitions.sort_unstable();
-            let symbols = u64::try_from(self.symbols).unwrap();
+            let symbols = u64::try_from(self.symbols.len()).unwrap();
             let is_whole = sum("feed_a") == symbols
                 && sum("feed_b") == symbols
                 && partitions == (0..PARTITIONS).collect::<Vec<_>>();

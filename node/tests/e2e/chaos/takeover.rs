@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use fts_core::market::Symbol;
 use serde_json::Value;
 
-use super::scene::{Plan, Scene};
+use super::network::End;
+use super::scene::{FOUNDERS, KAFKA, Scene};
 use super::truth::Judge;
 use super::{PATIENCE, setting};
 use crate::support::http;
@@ -18,6 +19,8 @@ use crate::support::until;
 enum Going {
     Killed,
     Stopped,
+    /// Nothing passes between it and anybody.
+    Cut,
 }
 
 /// What was seen.
@@ -27,23 +30,22 @@ struct Figures {
     fed: Vec<Duration>,
 }
 
-/// What to play: the exchange does nothing wrong by itself.
-pub(super) fn plan() -> Plan {
-    Plan { arguments: Vec::new(), ..Plan::usual() }
-}
-
-/// Kills and stops a node, several times, and prints how long its symbols' candles stood still.
+/// Kills and stops a node, or cuts it off where there is a network, several times, and prints how long its symbols' candles stood still.
 pub(super) fn measure(mut scene: Scene) {
     let stores = scene.stores();
     scene.await_settled();
     Judge::new(&scene.exchange, &stores).await_peace(PATIENCE);
-    for (name, going) in [("kill -9", Going::Killed), ("SIGSTOP", Going::Stopped)] {
+    let goings = match scene.network {
+        Some(_) => &[("cut off", Going::Cut)][..],
+        None => &[("kill -9", Going::Killed), ("SIGSTOP", Going::Stopped)],
+    };
+    for (name, going) in goings {
         let mut figures = Figures::default();
         let before = backfilled(&stores);
         for _ in 0..setting("ROUNDS", 2) {
             // The node that is not asked for the store, and folds something.
             let victim = 1 + usize::from(owned(&scene, 1).0.is_empty());
-            go(&mut scene, victim, going, &stores, &mut figures);
+            go(&mut scene, victim, *going, &stores, &mut figures);
             scene.await_settled();
             Judge::new(&scene.exchange, &stores).await_peace(PATIENCE);
         }
@@ -64,13 +66,21 @@ fn go(scene: &mut Scene, victim: usize, going: Going, stores: &[Store], figures:
     match going {
         Going::Killed => scene.nodes[victim].kill(),
         Going::Stopped => scene.nodes[victim].signal("STOP"),
+        Going::Cut => {
+            let network = scene.network.as_mut().expect("a network to cut");
+            let others = (0..FOUNDERS).filter(|it| *it != victim).map(End::Host);
+            for other in others.chain([KAFKA, End::Outside]) {
+                network.cut(End::Host(victim), other);
+            }
+        }
     }
     let mut waiting = newest;
     until("a candle of every symbol with a trade after the node was gone", PATIENCE, || {
         let rows = stores.iter().filter(|it| it.path().exists()).flat_map(|store| {
             store.rows(
                 "SELECT symbol, max(last_trade_id) AS last FROM candles \
-                 WHERE interval = '1s' AND open_time > (SELECT max(open_time) FROM candles) - 30000 \
+                 WHERE interval = '1s' AND open_time > \
+                 (SELECT max(open_time) FROM candles WHERE interval = '1s') - 30000 \
                  GROUP BY symbol",
             )
         });
@@ -91,6 +101,7 @@ fn go(scene: &mut Scene, victim: usize, going: Going, stores: &[Store], figures:
     match going {
         Going::Killed => scene.start(victim),
         Going::Stopped => scene.nodes[victim].signal("CONT"),
+        Going::Cut => scene.network.as_mut().expect("a network to heal").heal(),
     }
 }
 
