@@ -102,6 +102,7 @@ fn with_kafka_whoever_is_cut_off_what_is_stored_is_the_truth() {
 fn with_kafka_a_rolling_restart_leaves_no_hole_in_the_best_bids_and_asks() {
     let Some(mut scene) = Scene::with_kafka(Plan::calm()) else { return };
     quotes::survive_a_rolling_restart(&mut scene);
+    scene.await_peace();
     scene.end();
     scene.everything_is_true();
 }
