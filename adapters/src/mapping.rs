@@ -183,7 +183,10 @@ impl Mapping {
             // An empty one names nothing.
             id: text(taken("id")).filter(|it| !it.is_empty()),
             time: integer(taken("time")),
-            timestamp: fields.get("timestamp").and_then(|it| as_text(it)).unwrap_or_default(),
+            timestamp: fields
+                .get("timestamp")
+                .and_then(|it| as_text(it).or_else(|| as_number(it)))
+                .unwrap_or_default(),
             stock: Symbol::new(&stock).map_err(|error| format!("`accion`: {error}"))?,
             kind: text(taken("tipo_transaccion")).unwrap_or_default(),
             quantity: integer(taken("cantidad")),

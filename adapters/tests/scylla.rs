@@ -14,6 +14,8 @@ mod keyspace;
 mod login;
 #[path = "stores/outage.rs"]
 mod outage;
+#[path = "scylla/routing.rs"]
+mod routing;
 #[path = "stores/rows.rs"]
 mod rows;
 #[path = "scylla/server.rs"]

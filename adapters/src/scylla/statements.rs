@@ -251,8 +251,14 @@ async fn of_table(session: &Session, keyspace: &str, table: Table) -> Result<OfT
     .await?;
     // Reads a whole partition.
     count.set_request_timeout(Some(COUNT_TIMEOUT));
+    let insert = prepare(session, &insert).await?;
+    // Else any server would be asked, which passes it on: right, and twice the work.
+    debug_assert!(
+        insert.is_token_aware(),
+        "the driver can tell which servers keep a row of {name}"
+    );
     Ok(OfTable {
-        insert: prepare(session, &insert).await?,
+        insert,
         oldest: prepare(session, &span(&format!(" ORDER BY {time} ASC"))).await?,
         newest: prepare(session, &span("")).await?,
         newest_time: prepare(session, &format!("SELECT {time} FROM {name} WHERE {key} LIMIT 1"))

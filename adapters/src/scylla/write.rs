@@ -23,6 +23,8 @@ use super::{ScyllaStore, lock};
 const BATCH_BYTES: usize = 64 * 1_024;
 /// The largest row. Servers take a write of half a commit log segment, 16 MiB by default.
 const ROW_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+/// As much of a key as an operator needs.
+const KEY_CHARS_SHOWN: usize = 100;
 /// How many partitions are remembered as known.
 const KNOWN_MAX: usize = 100_000;
 /// How much longer than asked for the server keeps rows: `expire` goes by the rows' own time, which
@@ -250,7 +252,9 @@ fn chunks<R: Stored>(batches: &[Arc<Rows>]) -> Result<Vec<Chunk<'_, R>>, StoreEr
 }
 
 fn rejected<R: Stored>(row: &R, reason: &str) -> StoreError {
-    let reason = format!("{reason} ({})", row.key());
+    // A stranger's id may be as long as its event.
+    let key: String = row.key().chars().take(KEY_CHARS_SHOWN).collect();
+    let reason = format!("{reason} ({key})");
     StoreError::Rejected { table: R::TABLE.name(), reason }
 }
 

@@ -15,9 +15,24 @@ const PATTERN: &str = "FTS_TEST_CASSANDRA_PID";
 /// How long a server may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// The loopback address of a server that is alone.
+const HOST: &str = "127.0.0.1";
+
+/// Where a server listens, and of what cluster it is.
+#[derive(Clone, Copy)]
+struct Role {
+    host: &'static str,
+    port: u16,
+    storage: u16,
+    jmx: u16,
+    /// Its place on the ring; chosen by itself where it is alone.
+    token: Option<i64>,
+}
+
 /// A Cassandra server. Killed when dropped.
 pub(crate) struct Server {
     folder: tempfile::TempDir,
+    host: &'static str,
     port: u16,
     arguments: Vec<String>,
     process: Option<Child>,
@@ -31,6 +46,21 @@ impl Server {
 
     /// Likewise, with all that it writes in `place`.
     pub(crate) async fn start_in(place: &Path) -> Option<Self> {
+        let [port, storage, jmx] = free_ports();
+        Self::start_as(place, Role { host: HOST, port, storage, jmx, token: None }).await
+    }
+
+    /// Two that are one cluster, each with half of the ring.
+    #[allow(dead_code, reason = "not every test that has servers has two")]
+    pub(crate) async fn start_two() -> Option<[Self; 2]> {
+        let ([port, storage, jmx], [_, _, other]) = (free_ports(), free_ports());
+        let place = std::env::temp_dir();
+        let first = Role { host: HOST, port, storage, jmx, token: Some(i64::MIN / 2) };
+        let second = Role { host: "127.0.0.2", jmx: other, token: Some(i64::MAX / 2), ..first };
+        Some([Self::start_as(&place, first).await?, Self::start_as(&place, second).await?])
+    }
+
+    async fn start_as(place: &Path, role: Role) -> Option<Self> {
         let Ok(pattern) = std::env::var(PATTERN) else {
             eprintln!("SKIPPED: {PATTERN} does not name a running Cassandra on this machine");
             return None;
@@ -46,25 +76,29 @@ impl Server {
         };
         let settings = option("cassandra.config");
         let conf = Path::new(settings.trim_start_matches("file://")).parent().expect("a folder");
-        let [port, storage, jmx] = free_ports();
-        copy_settings(conf, &folder.path().join("conf"), port, storage);
+        let Role { host, port, jmx, .. } = role;
+        copy_settings(conf, &folder.path().join("conf"), role);
         let (conf, own) = (conf.display().to_string(), folder.path().display());
         let data = option("cassandra.storagedir");
         let replaced = |argument: &String| {
             if argument.starts_with("-Dcassandra.jmx.local.port=") {
                 return format!("-Dcassandra.jmx.local.port={jmx}");
             }
+            if role.token.is_some() && argument.starts_with("-Dcassandra.ring_delay_ms=") {
+                // The time in which one hears of the other.
+                return "-Dcassandra.ring_delay_ms=10000".to_owned();
+            }
             argument.replace(&data, &format!("{own}/data")).replace(&conf, &format!("{own}/conf"))
         };
         let arguments = arguments.iter().map(replaced).collect();
-        let mut server = Self { folder, port, arguments, process: None };
+        let mut server = Self { folder, host, port, arguments, process: None };
         server.run().await;
         Some(server)
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// Starts it (again, on what it has written) and waits until it serves.
@@ -82,7 +116,7 @@ impl Server {
             .spawn();
         let process = self.process.insert(process.expect("java starts"));
         let give_up = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((self.host, self.port)).is_err() {
             let ended = process.try_wait().expect("its state");
             assert!(
                 ended.is_none() && Instant::now() < give_up,
@@ -125,7 +159,8 @@ fn free_ports() -> [u16; 3] {
     sockets.map(|it| it.local_addr().expect("its address").port())
 }
 
-fn copy_settings(from: &Path, to: &Path, port: u16, storage: u16) {
+fn copy_settings(from: &Path, to: &Path, role: Role) {
+    let Role { host, port, storage, token, .. } = role;
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("the pattern's folder") {
         let entry = entry.expect("a file");
@@ -141,8 +176,14 @@ fn copy_settings(from: &Path, to: &Path, port: u16, storage: u16) {
             } else if line.starts_with("seed_provider:") {
                 format!(
                     "seed_provider: [ {{ class_name: org.apache.cassandra.locator.SimpleSeedProvider, \
-                     parameters: [ {{ seeds: \"127.0.0.1:{storage}\" }} ] }} ]"
+                     parameters: [ {{ seeds: \"{HOST}:{storage}\" }} ] }} ]"
                 )
+            } else if line.starts_with("listen_address:") {
+                format!("listen_address: {host}")
+            } else if line.starts_with("rpc_address:") {
+                format!("rpc_address: {host}")
+            } else if let (Some(token), true) = (token, line.starts_with("num_tokens:")) {
+                format!("num_tokens: 1\ninitial_token: {token}")
             } else {
                 line.to_owned()
             }
