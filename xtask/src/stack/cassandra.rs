@@ -78,7 +78,7 @@ impl Service for Cassandra {
         fs::write(conf.join("cassandra.yaml"), self.settings(site, cql, storage))?;
         fs::write(conf.join("logback.xml"), LOGBACK)?;
 
-        let mut command = java::java(HEAP)?;
+        let mut command = java::java(&site.run, HEAP)?;
         command.args(["-Xms512m", "-Xss384k", "-XX:MaxDirectMemorySize=512m"]);
         command.args(["-XX:+PerfDisableSharedMem", "-XX:+ExitOnOutOfMemoryError"]);
         for name in EXPORTS {

@@ -174,7 +174,9 @@ fn server(program: &Path, site: &Site, is_root: bool) -> Result<Command> {
     };
     command.env("ES_JAVA_HOME", java::home()?);
     command.env("ES_PATH_CONF", site.run.join("conf"));
-    command.env("ES_TMPDIR", site.run.join("tmp"));
+    let unpacked = site.run.join("tmp");
+    command.env("CLI_JAVA_OPTS", format!("-Djava.io.tmpdir={}", unpacked.display()));
+    command.env("ES_TMPDIR", unpacked);
     command.env("ES_JAVA_OPTS", format!("-Xms{HEAP} -Xmx{HEAP}"));
     Ok(command)
 }

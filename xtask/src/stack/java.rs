@@ -49,10 +49,13 @@ fn fetch(what: &str, pom: &str, folder: &Path, goal: impl FnOnce(&mut Command)) 
     Ok(())
 }
 
-/// `java`, with so much memory.
-pub(super) fn java(heap: &str) -> Result<Command> {
+/// `java`, with so much memory; what it unpacks for itself lies in `run`, and goes with it.
+pub(super) fn java(run: &Path, heap: &str) -> Result<Command> {
+    let unpacked = run.join("tmp");
+    fs::create_dir_all(&unpacked)?;
     let mut command = Command::new(needed("java", "the package openjdk-17-jdk-headless")?);
     command.args([&format!("-Xmx{heap}"), "-Djava.awt.headless=true", "-XX:+UseG1GC"]);
+    command.arg(format!("-Djava.io.tmpdir={}", unpacked.display()));
     Ok(command)
 }
 

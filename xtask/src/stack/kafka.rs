@@ -100,7 +100,7 @@ impl Service for Kafka {
 }
 
 fn jvm(site: &Site, heap: &str) -> Result<std::process::Command> {
-    let mut command = java::java(heap)?;
+    let mut command = java::java(&site.run, heap)?;
     command.arg(format!(
         "-Dlog4j2.configurationFile={}",
         site.run.join("log4j2.properties").display()

@@ -5,7 +5,7 @@ use super::state::State;
 /// What a server's variable is, and the path at which there is something to see.
 const PAGES: [(&str, &str, &str); 8] = [
     ("FTS_TEST_NODES", "page of a node", "/"),
-    ("FTS_TEST_SUPERSET", "Superset", "/superset/welcome/"),
+    ("FTS_TEST_SUPERSET", "Superset", "/dashboard/list/"),
     ("FTS_TEST_PROMETHEUS", "Prometheus", "/alerts"),
     ("FTS_TEST_EXCHANGE", "simulated exchange", "/control/faults"),
     ("FTS_TEST_ELASTICSEARCH", "Elasticsearch", "/_cat/indices?v"),
@@ -26,7 +26,10 @@ pub(super) fn of(state: &State) -> Vec<String> {
             let user = told(&format!("{variable}_USER"));
             let password = told(&format!("{variable}_PASSWORD"));
             let login = match (user, password) {
-                (Some(user), Some(password)) => format!("   log in as {user}, {password}"),
+                // Whoever is no page has the open port here, too.
+                (Some(user), Some(password)) if !path.is_empty() => {
+                    format!("   log in as {user}, {password}")
+                }
                 _ => String::new(),
             };
             lines.push(format!("{what:<28} {scheme}{address}{path}{login}"));
@@ -48,6 +51,8 @@ mod tests {
             ("FTS_TEST_SUPERSET_USER", "admin"),
             ("FTS_TEST_SUPERSET_PASSWORD", "word"),
             ("FTS_TEST_KAFKA", "127.0.0.1:4"),
+            ("FTS_TEST_KAFKA_USER", "fts"),
+            ("FTS_TEST_KAFKA_PASSWORD", "word"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let entry = Entry {
@@ -63,7 +68,7 @@ mod tests {
             [
                 "page of a node http://127.0.0.1:1/",
                 "page of a node http://127.0.0.1:2/",
-                "Superset http://127.0.0.1:3/superset/welcome/ log in as admin, word",
+                "Superset http://127.0.0.1:3/dashboard/list/ log in as admin, word",
                 "Kafka, for its clients 127.0.0.1:4",
             ]
         );

@@ -83,7 +83,10 @@ impl Service for Trino {
         let port = ports.first().copied().unwrap_or(0);
         let etc = site.run.join("etc");
         fs::create_dir_all(etc.join("catalog"))?;
-        fs::write(etc.join("jvm.config"), JVM)?;
+        let unpacked = site.run.join("tmp");
+        fs::create_dir_all(&unpacked)?;
+        let own = format!("{JVM}-Djava.io.tmpdir={}\n", unpacked.display());
+        fs::write(etc.join("jvm.config"), own)?;
         let node = format!(
             "node.environment=fts\nnode.id=fts\nnode.data-dir={}\nnode.bind-ip=127.0.0.1\n\
              node.internal-address=127.0.0.1\n",
