@@ -23,8 +23,8 @@ const SERVER_TESTS: [(&str, &[&str]); 4] = [
 ];
 
 /// End-to-end tests that need them, too.
-const SERVER_E2E: [&str; 5] =
-    ["kafka::", "elastic::", "stores::", "foreign::", "chaos::with_kafka"];
+const SERVER_E2E: [&str; 6] =
+    ["kafka::", "elastic::", "stores::", "foreign::", "batch::", "chaos::with_kafka"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
