@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use elasticsearch::http::Method;
-use fts_core::port::store::StoreError;
+use fts_core::port::store::{StoreError, retention_end};
 use fts_core::row::Table;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -56,7 +56,7 @@ impl ElasticsearchStore {
         let alias = alias(&self.config.index_prefix, table);
         refresh(client, &alias).await?;
         let Some(newest) = newest(client, table, &alias).await? else { return Ok(0) };
-        let cutoff = newest.saturating_sub(keep_ms);
+        let cutoff = retention_end(newest).saturating_sub(keep_ms);
         let mut deleted = self.drop_indices(client, table, cutoff).await?;
         loop {
             let time = time_column(table);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use fts_core::interval::Interval;
-use fts_core::port::store::End;
+use fts_core::port::store::{End, retention_end};
 use fts_core::row::Table;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -49,7 +49,7 @@ impl ScyllaStore {
                 }
             },
         };
-        let before = newest.saturating_sub(keep_ms);
+        let before = retention_end(newest).saturating_sub(keep_ms);
         let swept = lock(&self.swept).get(&table).copied();
         if swept.is_some_and(|swept| before < swept.saturating_add(keep_ms / STEP)) {
             return Ok(0);

@@ -1,6 +1,7 @@
 //! Retention: deletes old rows in small transactions.
 
 use fts_core::interval::Interval;
+use fts_core::port::store::retention_end;
 use fts_core::row::Table;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -30,7 +31,7 @@ impl Sweep {
         let Some(newest) = newest(connection, table)? else {
             return Ok(sweep(Vec::new()));
         };
-        let before = newest.saturating_sub(keep_ms);
+        let before = retention_end(newest).saturating_sub(keep_ms);
         Ok(sweep(match table {
             // A candle is as old as its end: the day's candle outlives the seconds it is made of.
             Table::Candles => Interval::ALL

@@ -9,9 +9,16 @@ use crate::market::{BookTicker, Symbol, Ticker};
 use crate::row::{
     AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Rows, Table, TradeRow, TransactionRow,
 };
+use crate::time::{Clock as _, SystemClock};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+
+/// What retention counts back from, epoch milliseconds, where the newest row of a table is of
+/// `newest`: that, but no time to come. One row with a wrong year takes no other along.
+pub fn retention_end(newest: i64) -> i64 {
+    newest.min(SystemClock.now().millis())
+}
 
 /// Keeps rows by key, and of two rows with one key the one with the greater version.
 ///
@@ -25,9 +32,9 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all rows of all batches. Returns once they are durable.
     async fn put(&self, batches: &[Arc<Rows>]) -> Result<(), StoreError>;
 
-    /// Deletes the rows of `table` that are older than `keep_ms` before the table's newest row.
-    /// Returns how many. Measured against the data's own time, so that a replay of an old
-    /// recording is not deleted as it comes in.
+    /// Deletes the rows of `table` that are older than `keep_ms` before the table's newest row, as
+    /// [`retention_end`] has it. Returns how many. Measured against the data's own time, so that a
+    /// replay of an old recording is not deleted as it comes in.
     async fn expire(&self, table: Table, keep_ms: i64) -> Result<u64, StoreError>;
 
     /// The trades of `symbol` from trade id `from_id` on, by id.

@@ -70,6 +70,7 @@ macro_rules! store_conformance {
             rows_survive_a_restart_and_go_on_from_there,
             retention_is_measured_from_the_newest_row,
             retention_leaves_other_tables_alone,
+            a_row_of_the_future_takes_no_other_along,
             two_writers_of_the_same_keys_agree,
             many_puts_at_once_are_all_kept,
             a_row_that_cannot_be_held_is_rejected_by_name_and_the_others_are_kept,

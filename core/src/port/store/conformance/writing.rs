@@ -13,6 +13,7 @@ use super::{
 use crate::interval::Interval;
 use crate::port::store::{Store, StoreError};
 use crate::row::{Rows, Table};
+use crate::time::{Clock as _, SystemClock};
 
 /// A caller that was not told `Ok` writes again: nothing is there twice.
 pub async fn putting_again_changes_nothing(place: &impl Place) {
@@ -210,6 +211,26 @@ pub async fn retention_leaves_other_tables_alone(place: &impl Place) {
     assert_eq!(store.tickers(&btc, ALL).await.map(|rows| rows.len()), Ok(2));
     assert_eq!(store.alerts(9).await.map(|rows| rows.len()), Ok(2));
     assert_eq!(store.gaps(9).await.map(|rows| rows.len()), Ok(2));
+}
+
+/// Anybody may write a transaction, with any year.
+pub async fn a_row_of_the_future_takes_no_other_along(place: &impl Place) {
+    const DAYS: i64 = 60 * 86_400_000;
+    let store = place.open().await;
+    let btc = symbol("BTCUSDT");
+    // In the year 2100.
+    let mut rows = Rows::default();
+    rows.transactions.push(transaction(&btc, 1, MIDNIGHT));
+    rows.transactions.push(transaction(&btc, 2, 4_102_444_800_000));
+    put(place, &store, rows).await;
+    let age = SystemClock.now().millis() - MIDNIGHT;
+    assert_eq!(store.expire(Table::Transactions, age + DAYS).await, Ok(0));
+    assert_eq!(store.expire(Table::Transactions, age - DAYS).await, Ok(1));
+    assert_eq!(
+        store.expire(Table::Transactions, 1).await,
+        Ok(0),
+        "it stays until its time has come"
+    );
 }
 
 /// A late zombie and the new owner of its keys, at once.
