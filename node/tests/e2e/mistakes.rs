@@ -113,14 +113,21 @@ fn a_data_directory_in_use_or_made_otherwise_is_refused() {
     check(folder.path(), &other, &[], 1, &["made with 4 partitions, not 7"]);
 
     // A byte that was acknowledged is not what it was: nothing starts on it, and both say where.
+    // Only what a later commit follows is known to have been acknowledged, so there is a later run.
     let segment = fs::read_dir(command.data_dir.join("log"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|it| it == "log"))
         .unwrap();
+    let first_run = fs::metadata(&segment).unwrap().len();
+    let mut node = command.start();
+    until("commits of a second run", PATIENCE, || {
+        node.check_alive();
+        (fs::metadata(&segment).unwrap().len() > first_run).then_some(())
+    });
+    node.terminate();
     let mut bytes = fs::read(&segment).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    bytes[usize::try_from(first_run / 2).unwrap()] ^= 1;
     fs::write(&segment, bytes).unwrap();
     check(folder.path(), &log, &[], 1, &["bytes are damaged", "restore the files from a copy"]);
     check(folder.path(), &again, &[], 1, &["is damaged at byte", "fts-node log check"]);
