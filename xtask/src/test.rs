@@ -170,6 +170,7 @@ pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
         ("STOP_S", arguments.stop_seconds),
         ("BROKERS", arguments.brokers),
         ("SPEED", arguments.speed),
+        ("PATIENCE_S", CHAOS_PATIENCE_S),
     ] {
         command.env(format!("FTS_CHAOS_{name}"), value.to_string());
     }
@@ -177,6 +178,10 @@ pub(crate) fn chaos(arguments: &ChaosArguments) -> Result<bool> {
     report.run("chaos", || tests(&mut command));
     Ok(report.finish())
 }
+
+/// How long a scene of the whole matrix waits for what must come, seconds: nodes, brokers and exchange share
+/// the machine, and a node may have minutes of everything to fetch.
+const CHAOS_PATIENCE_S: u64 = 900;
 
 /// When and how often the kill test kills.
 struct Instants {

@@ -11,6 +11,7 @@
 //! | `STOP_S` | how long a stopped node stands still and a cut lasts, seconds; Kafka is away for twice as long |
 //! | `BROKERS` | of Kafka: 1, or 3 (three copies, two in sync are enough) |
 //! | `SPEED` | of the recorded market: so many times as fast |
+//! | `PATIENCE_S` | how long to wait for what must come, seconds |
 //! | `KEEP` | 1: what processes wrote stays where it is |
 
 mod harm;
@@ -26,14 +27,16 @@ use std::time::Duration;
 
 use self::scene::{Plan, Scene, network};
 
-/// Everything takes longer on a machine that does other things, too.
-const PATIENCE: Duration = Duration::from_secs(180);
-
 /// A number from the environment.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(format!("FTS_CHAOS_{name}")).map_or(default, |text| {
         text.parse().unwrap_or_else(|_| panic!("FTS_CHAOS_{name} is {text:?}: write a number"))
     })
+}
+
+/// Everything takes longer on a machine that does other things, too.
+fn patience() -> Duration {
+    Duration::from_secs(setting("PATIENCE_S", 180))
 }
 
 /// Throws dice; the same ones for the same seed.

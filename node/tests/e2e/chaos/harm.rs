@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::network::{Cuts, End};
 use super::scene::{FOUNDERS, KAFKA, Scene};
-use super::{Dice, PATIENCE, setting};
+use super::{Dice, patience, setting};
 use crate::support::http;
 use crate::support::until;
 
@@ -131,7 +131,7 @@ impl Scene {
     fn await_waiting(&self, nodes: &[usize], expected: bool) {
         for number in nodes {
             let what = format!("node {number} to say whether records wait: {expected}");
-            until(&what, PATIENCE, || {
+            until(&what, patience(), || {
                 (self.nodes[*number].says_that_records_wait()? == expected).then_some(())
             });
         }
@@ -219,7 +219,7 @@ impl Scene {
             Noticed::Nothing => {}
             Noticed::Death(witnesses) => {
                 for witness in witnesses {
-                    until(&format!("node {witness} to notice"), PATIENCE, || {
+                    until(&format!("node {witness} to notice"), patience(), || {
                         let cluster = http::get_json(&self.nodes[witness].http, "/api/cluster")?;
                         let nodes = cluster["nodes"].as_array()?;
                         nodes.iter().any(|it| it["state"] == "dead").then_some(())

@@ -12,7 +12,7 @@ use fts_core::market::Symbol;
 use fts_core::port::feed::Feed as _;
 use fts_core::time::SystemClock;
 
-use super::PATIENCE;
+use super::patience;
 use super::scene::Scene;
 use crate::support::store::{integer, text};
 use crate::support::until;
@@ -61,7 +61,7 @@ impl Listener {
     }
 
     fn await_all(&self, symbols: usize) {
-        until("a change of every symbol's best price", PATIENCE, || {
+        until("a change of every symbol's best price", patience(), || {
             let heard = self.heard.lock().unwrap();
             let of = heard.iter().map(|it| &it.0).collect::<BTreeSet<_>>();
             (of.len() == symbols).then_some(())
@@ -85,7 +85,7 @@ pub(super) fn survive_a_rolling_restart(scene: &mut Scene) {
     let mut missing = listener.end();
     let heard = missing.len();
     let stores = scene.stores();
-    until(&format!("{heard} changes of best bids and asks to be stored"), PATIENCE, || {
+    until(&format!("{heard} changes of best bids and asks to be stored"), patience(), || {
         for store in stores.iter().filter(|it| super::truth::has_tables(it)) {
             for row in store.rows("SELECT symbol, update_id FROM binance_book_ticker_data") {
                 missing.remove(&(text(&row, "symbol").to_owned(), integer(&row, "update_id")));

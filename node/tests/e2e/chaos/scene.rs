@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::network::{End, Network};
 use super::truth::{Judge, post};
-use super::{Dice, PATIENCE, setting};
+use super::{Dice, patience, setting};
 use crate::support::broker::{Brokers, Place};
 use crate::support::http;
 use crate::support::node::{SYMBOLS, tapes};
@@ -315,7 +315,7 @@ impl Scene {
                 && nodes.iter().all(|it| it["settled"] == true))
             .then_some(())
         };
-        until(&format!("{} nodes that share the work", running.len()), PATIENCE, || {
+        until(&format!("{} nodes that share the work", running.len()), patience(), || {
             running.iter().try_for_each(|it| settled(&self.nodes[*it].http))
         });
     }
@@ -323,7 +323,7 @@ impl Scene {
     /// Waits until everything is stored that was traded up to now, and more.
     pub(super) fn await_peace(&self) {
         self.calm();
-        Judge::new(&self.exchange, &self.stores()).await_peace(PATIENCE);
+        Judge::new(&self.exchange, &self.stores()).await_peace(patience());
     }
 
     /// The exchange does nothing wrong any more, and the nodes share the work.

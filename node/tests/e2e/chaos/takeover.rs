@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::network::End;
 use super::scene::{FOUNDERS, KAFKA, Scene};
 use super::truth::Judge;
-use super::{PATIENCE, setting};
+use super::{patience, setting};
 use crate::support::http;
 use crate::support::store::{Store, integer, text};
 use crate::support::until;
@@ -34,7 +34,7 @@ struct Figures {
 pub(super) fn measure(mut scene: Scene) {
     let stores = scene.stores();
     scene.await_settled();
-    Judge::new(&scene.exchange, &stores).await_peace(PATIENCE);
+    Judge::new(&scene.exchange, &stores).await_peace(patience());
     let goings = match scene.network {
         Some(_) => &[("cut off", Going::Cut)][..],
         None => &[("kill -9", Going::Killed), ("SIGSTOP", Going::Stopped)],
@@ -47,7 +47,7 @@ pub(super) fn measure(mut scene: Scene) {
             let victim = 1 + usize::from(owned(&scene, 1).0.is_empty());
             go(&mut scene, victim, *going, &stores, &mut figures);
             scene.await_settled();
-            Judge::new(&scene.exchange, &stores).await_peace(PATIENCE);
+            Judge::new(&scene.exchange, &stores).await_peace(patience());
         }
         let by_rest = backfilled(&stores) - before;
         println!("takeover: {name}, symbols whose partition it folded: {}", told(figures.folded));
@@ -75,7 +75,7 @@ fn go(scene: &mut Scene, victim: usize, going: Going, stores: &[Store], figures:
         }
     }
     let mut waiting = newest;
-    until("a candle of every symbol with a trade after the node was gone", PATIENCE, || {
+    until("a candle of every symbol with a trade after the node was gone", patience(), || {
         let rows = stores.iter().filter(|it| it.path().exists()).flat_map(|store| {
             store.rows(
                 "SELECT symbol, max(last_trade_id) AS last FROM candles \

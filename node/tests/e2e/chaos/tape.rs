@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::PATIENCE;
+use super::patience;
 use super::scene::Scene;
 use super::truth::has_tables;
 use crate::support::check::{every_candle_is_right, every_trade_is_stored_once};
@@ -37,7 +37,7 @@ pub(super) fn endures(mut scene: Scene) {
         ("count(*) FROM candles", expected.len()),
         ("count(*) FROM candles WHERE complete = 0", incomplete),
     ];
-    until("the whole tape to be stored", PATIENCE, || {
+    until("the whole tape to be stored", patience(), || {
         let store = merged(&scene.stores(), &all);
         let has = |(what, count): &(&str, usize)| {
             store.number(&format!("SELECT {what}")) == i64::try_from(*count).unwrap()
