@@ -25,7 +25,7 @@ use crate::time::UnixNanos;
 use self::marks::Marks;
 
 /// How many event times of the 24 h statistics are remembered: they come once a second.
-const TICKERS_SEEN_MAX: usize = 16;
+const TICKERS_SEEN_MAX: usize = 64;
 
 /// The state of one partition.
 #[derive(Debug)]
@@ -405,6 +405,7 @@ impl SymbolState {
     fn absorb_ticker(&mut self, ticker: Box<Ticker>, received_at: i64, rows: &mut Rows) -> bool {
         let fresh = self.tickers_seen.insert(ticker.event_time, TICKERS_SEEN_MAX);
         if fresh {
+            self.tickers_seen.forget(i64::MAX, TICKERS_SEEN_MAX, TICKERS_SEEN_MAX);
             if self.ticker.as_ref().is_none_or(|it| it.event_time < ticker.event_time) {
                 self.ticker = Some(ticker.clone());
             }
@@ -459,7 +460,7 @@ impl SymbolState {
             saved.updates_seen.iter().copied(),
             saved.book_seconds.iter().copied(),
         );
-        self.tickers_seen = Recent::from_ids(saved.tickers_seen.iter().copied(), TICKERS_SEEN_MAX);
+        self.tickers_seen = Recent::from_ids(saved.tickers_seen.iter().copied());
         self.alerts = Alerts::from_parts(&saved.alerts);
     }
 }

@@ -9,12 +9,14 @@ use crate::decimal::Decimal;
 use crate::market::{BookTicker, Symbol};
 use crate::row::{BookSecond, BookSecondRow, Extent};
 
-/// How many of the newest update ids are remembered. Two feeds run apart by tens of milliseconds;
-/// the busiest second on record has 1,362 updates.
-const SEEN_MAX: usize = 256;
+/// At least so many of the newest update ids are remembered, and those of the seconds that may still
+/// change, up to so many. Two feeds usually run apart by tens of milliseconds; while a node or the log has
+/// too much to do, by seconds. The busiest second on record has 1,362 updates.
+const SEEN_MIN: usize = 256;
+const SEEN_MAX: usize = 16_384;
 const SECOND_MS: i64 = 1_000;
-/// How long a second is kept for an update that was received out of order.
-const GRACE_MS: i64 = 5_000;
+/// How long a second may still change, for an update that comes to the log late.
+const GRACE_MS: i64 = 30_000;
 
 /// The book of one symbol.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,10 +38,7 @@ impl Book {
         seconds: impl IntoIterator<Item = BookSecond>,
     ) -> Self {
         let open = |second| OpenSecond { second, emitted: 0 };
-        Self {
-            seen: Recent::from_ids(seen, SEEN_MAX),
-            seconds: seconds.into_iter().map(open).collect(),
-        }
+        Self { seen: Recent::from_ids(seen), seconds: seconds.into_iter().map(open).collect() }
     }
 
     /// The newest update ids, and the seconds that may still change.
@@ -52,7 +51,7 @@ impl Book {
     /// Takes in a change, received at `received_at` (epoch milliseconds). False if it repeats what
     /// is known, or is too old to tell.
     pub fn absorb(&mut self, book: &BookTicker, received_at: i64) -> bool {
-        if !self.seen.insert(book.update_id, SEEN_MAX) {
+        if !self.seen.insert(book.update_id, SEEN_MIN) {
             return false;
         }
         let open_time = received_at - received_at.rem_euclid(SECOND_MS);
@@ -62,32 +61,41 @@ impl Book {
             open.second.add(book);
             return true;
         }
-        let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
-        if open_time <= newest.saturating_sub(GRACE_MS) {
-            // Over, be it still held here or not: two copies with the same past agree.
-            return true;
-        }
-        let place = self.seconds.partition_point(|open| open.second.open_time < open_time);
-        match self.seconds.get_mut(place) {
-            Some(open) if open.second.open_time == open_time => open.second.add(book),
-            _ => {
-                let second = BookSecond::of(book, open_time);
-                self.seconds.insert(place, OpenSecond { second, emitted: 0 });
+        // What is over stays as it is, be it still held here or not: two copies with the same past agree.
+        if open_time > self.is_over() {
+            let place = self.seconds.partition_point(|open| open.second.open_time < open_time);
+            match self.seconds.get_mut(place) {
+                Some(open) if open.second.open_time == open_time => open.second.add(book),
+                _ => {
+                    let second = BookSecond::of(book, open_time);
+                    self.seconds.insert(place, OpenSecond { second, emitted: 0 });
+                }
             }
         }
+        // Of the second before the oldest that may change, too: a change may be older than all of its own.
+        let past = self.is_over().saturating_sub(SECOND_MS);
+        let first = self.seconds.iter().find(|open| open.second.open_time > past);
+        let first = first.map_or(i64::MIN, |open| open.second.first_update_id);
+        self.seen.forget(first, SEEN_MIN, SEEN_MAX);
         true
+    }
+
+    /// Seconds that begin at this time or before (epoch milliseconds) change no more.
+    fn is_over(&self) -> i64 {
+        let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
+        newest.saturating_sub(GRACE_MS)
     }
 
     /// Appends to `rows` what changed; forgets the seconds that are over.
     pub fn emit(&mut self, symbol: &Symbol, rows: &mut Vec<BookSecondRow>) {
-        let newest = self.seconds.back().map_or(i64::MIN, |open| open.second.open_time);
+        let past = self.is_over().saturating_sub(SECOND_MS);
         self.seconds.retain_mut(|open| {
             if open.second.update_count > open.emitted {
                 rows.push(BookSecondRow { symbol: symbol.clone(), second: open.second });
                 open.emitted = open.second.update_count;
                 return true;
             }
-            open.second.open_time > newest.saturating_sub(GRACE_MS)
+            open.second.open_time > past
         });
     }
 }
@@ -133,16 +141,16 @@ impl Extent {
     }
 }
 
-/// The newest of a rising sequence of ids, ascending. What is older than all of them counts as seen.
+/// The newest of a rising sequence of ids, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recent(VecDeque<i64>);
 
 impl Recent {
-    /// Of these ids, the newest `max`.
-    pub fn from_ids(ids: impl IntoIterator<Item = i64>, max: usize) -> Self {
+    /// Of these ids.
+    pub fn from_ids(ids: impl IntoIterator<Item = i64>) -> Self {
         let mut recent = Self::default();
         for id in ids {
-            recent.insert(id, max);
+            recent.insert(id, usize::MAX);
         }
         recent
     }
@@ -152,22 +160,29 @@ impl Recent {
         self.0.iter().copied()
     }
 
-    /// Whether `id` is unheard of; remembers it, and forgets the oldest beyond `max`.
-    pub fn insert(&mut self, id: i64, max: usize) -> bool {
-        let full = self.0.len() >= max;
+    /// Whether `id` is unheard of; remembers it. Where `enough` are remembered, what is older than all of
+    /// them counts as heard: it may have been forgotten.
+    pub fn insert(&mut self, id: i64, enough: usize) -> bool {
         if self.0.back().is_none_or(|newest| *newest < id) {
             self.0.push_back(id);
-        } else {
-            match self.0.binary_search(&id) {
-                Ok(_) => return false,
-                Err(0) if full => return false,
-                Err(place) => self.0.insert(place, id),
+            return true;
+        }
+        match self.0.binary_search(&id) {
+            Ok(_) => false,
+            Err(0) if self.0.len() >= enough => false,
+            Err(place) => {
+                self.0.insert(place, id);
+                true
             }
         }
-        if full {
-            self.0.pop_front();
-        }
-        true
+    }
+
+    /// Forgets the oldest: those below `id` as long as `min` are left, and all but `max`.
+    pub fn forget(&mut self, id: i64, min: usize, max: usize) {
+        let below = self.0.partition_point(|it| *it < id);
+        let len = self.0.len();
+        let surplus = below.min(len.saturating_sub(min)).max(len.saturating_sub(max));
+        self.0.drain(..surplus);
     }
 }
 
@@ -210,15 +225,54 @@ mod tests {
         assert_eq!(second.mean_spread().to_string(), "2.33333333");
     }
 
-    #[test]
-    fn repeats_and_what_is_too_old_to_tell_are_dropped() {
+    /// Of changes that come one every `step` milliseconds, one that comes after `later` of those behind it.
+    #[track_caller]
+    fn check_lateness(step: i64, later: i64, is_told: bool) {
         let mut book = Book::default();
-        let ids = 10..10 + i64::try_from(SEEN_MAX).unwrap();
-        for id in ids {
-            assert!(book.absorb(&update(id, 1, 2), 0));
+        let late = 1_000;
+        for id in (0..late).chain(late + 1..=late + later) {
+            assert!(book.absorb(&update(id, 1, 2), id * step));
+            assert!(!book.absorb(&update(id, 1, 2), id * step), "a repeat");
         }
-        assert!(!book.absorb(&update(11, 1, 2), 0), "a repeat");
-        assert!(!book.absorb(&update(9, 1, 2), 0), "older than all that is remembered");
+        let is_fresh = book.absorb(&update(late, 1, 2), late * step);
+        assert_eq!(is_fresh, is_told, "{later} later, one every {step} ms");
+        assert!(!book.absorb(&update(late, 1, 2), late * step), "a repeat, told or not");
+    }
+
+    #[test]
+    fn what_comes_late_is_told_from_a_repeat_while_its_second_may_change() {
+        check_lateness(10, 2_900, true);
+        check_lateness(10, 3_200, false);
+        check_lateness(1, 16_000, true);
+        check_lateness(1, 18_000, false);
+        check_lateness(1_000, 250, true);
+        check_lateness(1_000, 260, false);
+    }
+
+    #[test]
+    fn of_a_quiet_symbol_the_newest_changes_are_known_however_old() {
+        let mut book = Book::default();
+        let hour = 3_600_000;
+        for id in 1..=300 {
+            assert!(book.absorb(&update(2 * id, 1, 2), id * hour));
+        }
+        assert_eq!(book.parts().0.count(), SEEN_MIN);
+        assert!(book.absorb(&update(599, 1, 2), 300 * hour), "between the newest two");
+        assert!(!book.absorb(&update(1, 1, 2), 300 * hour), "older than all that is remembered");
+    }
+
+    #[test]
+    fn memory_has_a_bound_however_busy_or_late() {
+        let max = i64::try_from(SEEN_MAX).unwrap();
+        let mut book = Book::default();
+        for id in 1..=3 * max {
+            assert!(book.absorb(&update(id, 1, 2), id));
+        }
+        assert!(book.parts().0.count() <= SEEN_MAX + 1_000, "of a second more at most");
+        for id in 3 * max..6 * max {
+            book.absorb(&update(1 + id, 1, 2), 0);
+        }
+        assert_eq!(book.parts().0.count(), SEEN_MAX, "by a clock that lags behind");
     }
 
     /// A change received so long after its second began to be over; whether it still counts.
@@ -271,9 +325,9 @@ mod tests {
         book.absorb(&update(1, 1, 2), 0);
         assert_eq!(emit(&mut book), 1);
         assert_eq!(emit(&mut book), 0, "nothing changed");
-        book.absorb(&update(2, 1, 2), 4_000);
+        book.absorb(&update(2, 1, 2), GRACE_MS);
         assert_eq!((emit(&mut book), book.parts().1.count()), (1, 2));
-        book.absorb(&update(3, 1, 2), 5_000);
+        book.absorb(&update(3, 1, 2), GRACE_MS + SECOND_MS);
         assert_eq!((emit(&mut book), book.parts().1.count()), (1, 2));
     }
 }

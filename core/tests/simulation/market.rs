@@ -70,7 +70,7 @@ impl Market {
                 happen(Topic::BookTicker, Event::Book(book(update_id, dice)));
             }
             // As many as are told apart however late one of them comes.
-            if dice.chance(10) && tickers < 15 {
+            if dice.chance(10) && tickers < 60 {
                 tickers += 1;
                 happen(Topic::Ticker, Event::Ticker(Box::new(ticker(at + tickers))));
             }

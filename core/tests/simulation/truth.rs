@@ -156,10 +156,10 @@ fn heard(market: &Market, log: &Log) -> Vec<Row> {
                         book,
                         received_at,
                     }));
-                    // A second is over once something was received five seconds after its start.
+                    // A second is over once something was received thirty seconds after its start.
                     let second = received_at - received_at.rem_euclid(1_000);
                     let latest = newest.entry(symbol.clone()).or_insert(second);
-                    if second <= *latest - 5_000 {
+                    if second <= *latest - 30_000 {
                         continue;
                     }
                     *latest = second.max(*latest);
