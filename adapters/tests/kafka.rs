@@ -13,10 +13,10 @@ use fts_core::market::{Source, Symbol, Topic, Trade};
 use fts_core::port::log::{Log, LogError, conformance};
 use fts_core::port::store::Store as _;
 use fts_core::row::{Rows, Table, TradeRow};
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use self::support::{append, broker, config, read_all, skip};
 
@@ -102,6 +102,42 @@ async fn a_checkpoint_is_the_newest_of_all_nodes_whoever_asks_and_however_many_a
     // One that comes later has them all to read.
     let late = KafkaLog::open(config).await.unwrap();
     assert_eq!(late.load_checkpoint("7").await, Ok(Some("7 4".repeat(1_000).into())));
+}
+
+/// How long something may take that comes at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the checkpoints and the cursors rely on: a client's places are changed again before the fetchers of
+/// the last ones have ended, and the library does not abort the process for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_leaves_its_places_and_takes_them_again_at_once() {
+    let Some(broker) = broker() else { return skip() };
+    let config = config(&broker);
+    let log = KafkaLog::open(config.clone()).await.unwrap();
+    log.append(vec![append(Topic::Trade, 0, "once".to_owned())]).await.unwrap();
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &broker)
+        .set("group.id", "nobody")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    let topic = format!("{}{}", config.topic_prefix, Topic::Trade.name());
+    let mut places = TopicPartitionList::new();
+    places.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
+    client.assign(&places).unwrap();
+    assert!(client.poll(PATIENCE).unwrap().is_ok(), "it fetches");
+    for _ in 0..2_000 {
+        client.unassign().unwrap();
+        client.assign(&places).unwrap();
+    }
+    assert!(client.poll(PATIENCE).unwrap().is_ok(), "it fetches again");
+    client.unassign().unwrap();
+    for _ in 0..2_000 {
+        client.incremental_assign(&places).unwrap();
+        client.incremental_unassign(&places).unwrap();
+    }
+    client.incremental_assign(&places).unwrap();
+    assert!(client.poll(PATIENCE).unwrap().is_ok(), "it fetches still");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

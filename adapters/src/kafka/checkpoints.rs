@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fts_core::port::log::LogError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use super::config::KafkaConfig;
 use super::context::Context;
@@ -86,6 +87,20 @@ impl Checkpoints {
     }
 }
 
+/// Whether the client gets over it by itself, and goes on where it is. Some may have piled up while
+/// nobody asked.
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+        )
+    )
+}
+
 impl State {
     /// Takes everything from where it is up to `high`, and stays there; the oldest is at `low`.
     fn read_to(
@@ -102,23 +117,32 @@ impl State {
         if !self.is_followed {
             let mut places = TopicPartitionList::new();
             places.add_partition_offset(topic, 0, Offset::Offset(self.next))?;
+            // Not by `assign` alone: two of them in a row stop the fetcher of the first twice if it is still
+            // ending, and for that librdkafka (2.12) aborts the process.
+            client.unassign()?;
             client.assign(&places)?;
             self.is_followed = true;
         }
+        let mut deadline = Instant::now() + timeout;
         while self.next < high {
-            let Some(outcome) = client.poll(timeout) else {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(outcome) = client.poll(left) else {
                 self.is_followed = false;
                 return Err(KafkaError::NoMessageReceived);
             };
-            self.take(outcome)?;
+            match self.take(outcome) {
+                Ok(()) => deadline = Instant::now() + timeout,
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
-    /// After an error it starts over where it is.
+    /// After an error that ends the fetching it starts over where it is.
     fn take(&mut self, outcome: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), KafkaError> {
         // Compaction never takes the last record; whatever else lies before it is passed over.
-        let message = outcome.inspect_err(|_| self.is_followed = false)?;
+        let message = outcome.inspect_err(|error| self.is_followed &= is_passing(error))?;
         if message.offset() < self.next {
             return Ok(());
         }
