@@ -2,7 +2,7 @@
 #   docker build -t fts-node:0.1.0 .
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        g++ libssl-dev make perl pkg-config zlib1g-dev \
+        g++ make perl \
     && rm -rf /var/lib/apt/lists/*
 # What rust-toolchain.toml asks for beside the compiler is for developers.
 ENV RUSTUP_TOOLCHAIN=1.95.0
@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 
 # Others may read the data: Superset opens the store, read-only, as a user of its own.
 FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fts \
     && install -d -o fts -g fts -m 0755 /var/lib/fts-node

@@ -27,11 +27,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Symbol, Ticker};
+use fts_core::metrics::STORE_COMMIT_SECONDS;
 use fts_core::port::store::{End, Span, Store, StoreError};
 use fts_core::row::{
     AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Rows, Table, TradeRow, TransactionRow,
 };
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use client::Connector;
 pub use config::{ConfigError, ElasticsearchConfig, Secret};
@@ -127,8 +129,12 @@ impl Store for ElasticsearchStore {
 
     async fn put(&self, batches: &[Arc<Rows>]) -> Result<(), StoreError> {
         let client = self.connector.live().await?;
+        let began = Instant::now();
         let written = self.write(&client, batches).await;
-        self.connector.judge(&client, written).await
+        self.connector.judge(&client, written).await?;
+        metrics::histogram!(STORE_COMMIT_SECONDS, "store" => NAME)
+            .record(began.elapsed().as_secs_f64());
+        Ok(())
     }
 
     async fn expire(&self, table: Table, keep_ms: i64) -> Result<u64, StoreError> {

@@ -26,11 +26,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Symbol, Ticker};
+use fts_core::metrics::STORE_COMMIT_SECONDS;
 use fts_core::port::store::{Span, Store, StoreError};
 use fts_core::row::{
     AlertRow, BookSecond, CandleRow, DailyRow, GapRow, Rows, Table, TradeRow, TransactionRow,
 };
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub use config::{ConfigError, Consistency, ScyllaConfig, Secret};
 use errors::Failure;
@@ -112,8 +114,12 @@ impl Store for ScyllaStore {
 
     async fn put(&self, batches: &[Arc<Rows>]) -> Result<(), StoreError> {
         let live = self.connector.live().await?;
+        let began = Instant::now();
         let written = self.write(&live, batches).await;
-        self.outcome(&live, written).await
+        self.outcome(&live, written).await?;
+        metrics::histogram!(STORE_COMMIT_SECONDS, "store" => NAME)
+            .record(began.elapsed().as_secs_f64());
+        Ok(())
     }
 
     async fn expire(&self, table: Table, keep_ms: i64) -> Result<u64, StoreError> {

@@ -1,6 +1,6 @@
 //! The fold of one partition: records in, changed rows out.
 //!
-//! A pure function of the records absorbed, in their order (law 2 of DESIGN): no clock, no chance,
+//! A pure function of the records absorbed, in their order (law 2 of ARCHITECTURE.md): no clock, no chance,
 //! no order of a map. Two copies that absorbed the same prefix of the log hold the same rows; which
 //! of those were already emitted is all that may differ.
 

@@ -344,16 +344,16 @@ pub const ALL: &[Metric] = &[
         Unit::Seconds,
         "waits for a turn under the exchange's limits, by `limit` (connects, weight)",
     ),
-    counter(STORE_ROWS_TOTAL, Unit::Count, "rows made durable, by `store` and `table`"),
+    counter(STORE_ROWS_TOTAL, Unit::Count, "rows made durable, by `store` (its kind) and `table`"),
     histogram(
         STORE_COMMIT_SECONDS,
         Unit::Seconds,
-        "how long a store takes to make a batch durable, by `store`",
+        "how long a store takes to make a batch durable, by `store` (its kind)",
     ),
     gauge(
         STORE_BODY_BYTES,
         Unit::Bytes,
-        "most bytes of rows in one request, by `store`: below bulk_bytes while the server is slow",
+        "most bytes of rows in one request, by `store` (its kind): below bulk_bytes while the server is slow",
     ),
     gauge(
         SQLITE_WAL_BYTES,

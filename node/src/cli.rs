@@ -43,7 +43,7 @@ struct Cli {
 enum Command {
     /// Captures from the exchange that is configured. The default.
     Run,
-    /// Captures from a simulated exchange in the same process; nothing to configure.
+    /// Captures from a simulated exchange in the same process; nothing to configure. Keeps its data only with --data-dir.
     Demo,
     /// Shows what a running node, and the cluster that it belongs to, is doing.
     Status {
@@ -105,6 +105,9 @@ enum BatchCommand {
         /// For this symbol only.
         #[arg(long)]
         symbol: Option<String>,
+        /// Which node to ask, such as http://127.0.0.1:8080; the one of --http if left out.
+        #[arg(long, value_name = "URL")]
+        node: Option<String>,
     },
 }
 
@@ -133,11 +136,19 @@ pub fn main() -> ExitCode {
         cluster_listen: cli.cluster_listen,
         join: cli.join,
     };
-    let config = match config::load(&overrides) {
+    let command = cli.command.unwrap_or(Command::Run);
+    let asks = matches!(
+        command,
+        Command::Status { .. }
+            | Command::Symbols { .. }
+            | Command::Batch { .. }
+            | Command::Log { .. }
+    );
+    let load = if asks { config::load_to_ask } else { config::load };
+    let config = match load(&overrides) {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    let command = cli.command.unwrap_or(Command::Run);
     let done = match command {
         Command::Config { what: ConfigCommand::Check } => {
             say("the configuration is valid");
@@ -152,8 +163,9 @@ pub fn main() -> ExitCode {
             .and_then(|it| status::show(it, json)),
         Command::Symbols { what, node } => client::address(node.as_deref(), config.http_listen)
             .and_then(|it| symbols::run(it, &what)),
-        Command::Batch { what: BatchCommand::Run { symbol } } => {
-            batch::run(config.http_listen, symbol.as_deref())
+        Command::Batch { what: BatchCommand::Run { symbol, node } } => {
+            client::address(node.as_deref(), config.http_listen)
+                .and_then(|it| batch::run(it, symbol.as_deref()))
         }
         Command::Run => {
             telemetry::log(&config.log_filter);
@@ -187,7 +199,8 @@ fn check_log(dir: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(
         !found.is_damaged(),
         "the log is damaged: restore the files from a copy, or move {} away and start again (the \
-         store keeps its rows, and trades are fetched again)",
+         store keeps its rows, candles under way are filled back, older trades that were only on \
+         the log are gone)",
         dir.display()
     );
     Ok(())

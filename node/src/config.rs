@@ -93,9 +93,26 @@ pub fn load(overrides: &Overrides) -> anyhow::Result<NodeConfig> {
     meaning(table)
 }
 
+/// The same for a command that only asks a running node. It needs neither the key of the batch nor the
+/// cluster's secret, and asks at the usual port.
+pub fn load_to_ask(overrides: &Overrides) -> anyhow::Result<NodeConfig> {
+    let mut table = layers::merge(overrides, std::env::vars_os())?;
+    table.remove("cluster");
+    if let Some(batch) = table.get_mut("batch").and_then(toml::Value::as_table_mut) {
+        batch.insert("enabled".to_owned(), false.into());
+    }
+    meaning(table)
+}
+
 fn meaning(table: toml::Table) -> anyhow::Result<NodeConfig> {
     let mut config = check(layers::read(table.clone())?)?;
     config.explicit = table;
+    let files = config.stores.iter().filter(|it| matches!(it.config, StoreConfig::Sqlite(_)));
+    ensure!(
+        config.cluster.is_none() || !config.has_embedded_log() || files.count() < 2,
+        "`stores` has two of the kind sqlite: in a cluster without Kafka all nodes write to the one of \
+         the first node; leave one out, or run that node without a cluster"
+    );
     // Several nodes on one machine: only the first can have the usual port and folder.
     let joins = config.cluster.as_ref().is_some_and(|it| !it.join.is_empty());
     if joins && !config.has_explicit("http", "listen") {
@@ -217,8 +234,10 @@ impl NodeConfig {
     /// All of it, as a cluster.toml.
     pub fn dump(&self) -> String {
         let mut written = self.written.clone();
-        for password in written.stores.iter_mut().filter_map(|it| it.get_mut("password")) {
-            *password = "(hidden)".into();
+        for (key, value) in written.stores.iter_mut().flatten() {
+            if ["password", "api_key"].contains(&key.as_str()) {
+                *value = "(hidden)".into();
+            }
         }
         toml::to_string_pretty(&written).expect("what was read from TOML can be written")
     }
@@ -300,7 +319,6 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// For the log in the data directory.
     /// When the daily batch is due, be it on or off.
     pub(crate) fn batch_schedule(&self) -> anyhow::Result<CronSchedule> {
         flows::schedule(&self.written.batch)
@@ -311,7 +329,7 @@ impl NodeConfig {
         self.written.transactions.rate
     }
 
-    /// For the log.
+    /// For the log in the data directory.
     pub(crate) fn journal(&self, clock: Arc<dyn Clock>) -> JournalConfig {
         let log = &self.written.log;
         JournalConfig {
@@ -399,7 +417,15 @@ mod tests {
         let written = load_with(FILE, &[]).unwrap().dump();
         let defaults = load_with("", &[]).unwrap().dump();
         assert_eq!(written, defaults);
-        let table: toml::Table = FILE.parse().unwrap();
+        // What has another default in a cluster is commented out, without a space.
+        let all: Vec<&str> = FILE
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if key.starts_with(|it: char| it.is_ascii_lowercase()) => key,
+                _ => line,
+            })
+            .collect();
+        let table: toml::Table = all.join("\n").parse().unwrap();
         let dumped: toml::Table = defaults.parse().unwrap();
         assert_eq!(table, dumped, "cluster.toml lists every key");
     }
@@ -432,7 +458,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn a_secret_is_not_shown() {
+        for secret in ["username = \"u\"\npassword", "api_key"] {
+            let file = format!(
+                "[[stores]]\nkind = \"elasticsearch\"\nnodes = [\"https://a:1\"]\n{secret} = \"hunter2\""
+            );
+            let dump = load_with(&file, &[]).unwrap().dump();
+            assert!(dump.contains("(hidden)") && !dump.contains("hunter2"), "{dump}");
+        }
         let file = "[[stores]]\nkind = \"scylla\"\nnodes = [\"a:1\"]\nusername = \"u\"\npassword = \"hunter2\"";
         let dump = load_with(file, &[]).unwrap().dump();
         assert!(dump.contains("(hidden)") && !dump.contains("hunter2"), "{dump}");

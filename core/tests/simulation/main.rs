@@ -1,4 +1,4 @@
-//! The three laws of DESIGN as a simulation: nodes with any view of the cluster, feeds that lose,
+//! The three laws of ARCHITECTURE.md as a simulation: nodes with any view of the cluster, feeds that lose,
 //! repeat and delay, crashes at any instant, zombies, rows that arrive late, twice and in any order.
 //! At the end every store holds the truth, which is computed by another path.
 //!
