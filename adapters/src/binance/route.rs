@@ -13,6 +13,8 @@ use super::Channel;
 #[derive(Debug)]
 pub(super) struct Routes {
     streams: HashMap<String, (Topic, Symbol)>,
+    /// Those that it carried before: the last of their frames may still be on their way.
+    left: HashMap<String, (Topic, Symbol)>,
     first: Symbol,
 }
 
@@ -49,7 +51,8 @@ impl Routes {
                 }
             }
         }
-        (!names.is_empty()).then_some((Self { streams, first }, names))
+        let routes = Self { streams, left: HashMap::new(), first };
+        (!names.is_empty()).then_some((routes, names))
     }
 
     /// Takes in all `channels` of `symbol`.
@@ -59,9 +62,9 @@ impl Routes {
         }
     }
 
-    /// Forgets the streams of `symbol`.
+    /// The streams of `symbol` are left. What still comes of them is theirs all the same.
     pub(super) fn remove(&mut self, symbol: &Symbol) {
-        self.streams.retain(|_, (_, of)| of != symbol);
+        self.left.extend(self.streams.extract_if(|_, (_, of)| of == symbol));
         if self.first == *symbol
             && let Some(next) = self.streams.values().map(|(_, of)| of).min()
         {
@@ -69,7 +72,7 @@ impl Routes {
         }
     }
 
-    /// How many streams there are.
+    /// How many streams there are, without those that were left.
     pub(super) fn len(&self) -> usize {
         self.streams.len()
     }
@@ -82,10 +85,14 @@ impl Routes {
     /// What `text` is.
     pub(super) fn read(&self, text: &str) -> Said {
         let name = text.strip_prefix(r#"{"stream":""#).and_then(|rest| rest.split_once('"'));
-        match name.and_then(|(name, _)| self.streams.get(name)) {
+        match name.and_then(|(name, _)| self.get(name)) {
             Some((topic, symbol)) => Said::Data(*topic, symbol.clone()),
             None => self.parse(text),
         }
+    }
+
+    fn get(&self, name: &str) -> Option<&(Topic, Symbol)> {
+        self.streams.get(name).or_else(|| self.left.get(name))
     }
 
     /// Other key orders, escaped names, and what is not market data.
@@ -95,7 +102,7 @@ impl Routes {
         };
         match head.stream.as_deref() {
             Some("!serverShutdown") => Said::Shutdown,
-            Some(name) => match self.streams.get(name) {
+            Some(name) => match self.get(name) {
                 Some((topic, symbol)) => Said::Data(*topic, symbol.clone()),
                 None => Said::Unknown,
             },
@@ -159,6 +166,19 @@ mod tests {
         check(r#"{"stream":"\u0065thusdt@trade","data":{}}"#, data(Topic::Trade, "ETHUSDT"));
         // A frame cut short is still its stream's: the decoder says what is wrong with it.
         check(r#"{"stream":"btcusdt@trade","data":{"e"#, data(Topic::Trade, "BTCUSDT"));
+    }
+
+    #[test]
+    fn the_last_frames_of_a_stream_that_was_left_are_still_its_own() {
+        let symbols = ["BTCUSDT", "ETHUSDT"].map(|name| Symbol::new(name).unwrap());
+        let (mut routes, _) = Routes::new(&symbols, &[Channel::TRADE]).unwrap();
+        routes.remove(&symbols[0]);
+        assert_eq!((routes.len(), routes.first()), (1, &symbols[1]));
+        for text in [r#"{"stream":"btcusdt@trade","data":{}}"#, r#"{ "stream":"btcusdt@trade"}"#] {
+            assert_eq!(routes.read(text), data(Topic::Trade, "BTCUSDT"), "{text}");
+        }
+        routes.add(&symbols[0], &[Channel::TRADE]);
+        assert_eq!(routes.len(), 2);
     }
 
     #[test]
