@@ -7,7 +7,8 @@
 //! - Loses, if it dies, nothing: what is missing is told again.
 //!
 //! An id counts as lost only on proof: an answer of the exchange that skips it, or that has it in a
-//! form that nothing can be made of. Silence is no proof. And one counts as missing only once all is
+//! form that nothing can be made of. Silence is no proof, nor is a host that does not go back so far: what it
+//! cannot tell stays missing, and another host may have it. And one counts as missing only once all is
 //! folded that the log had when its time was over: it may lie there, where the aggregator has yet to come.
 
 mod holes;
@@ -23,12 +24,12 @@ use fts_core::interval::Interval;
 use fts_core::market::{Source, Symbol, Topic};
 use fts_core::metrics::{BACKFILLED_TRADES_TOTAL, LOST_TRADES_TOTAL};
 use fts_core::port::decode::Decode;
-use fts_core::port::history::{History, HistoryError, PastTrade};
+use fts_core::port::history::{History, HistoryError, PastTrade, PastTrades};
 use fts_core::port::log::{Append, Log, Record};
 use fts_core::time::Clock;
 use tokio::time::Instant;
 
-use self::holes::{Holes, Missing, absent, is_in};
+use self::holes::{Holes, Missing, above, absent, is_in};
 use crate::demand::{Need, Seen};
 use crate::ingestor::{append, chance};
 use crate::partition::Partition;
@@ -39,6 +40,8 @@ use crate::worker::{Job, JobError, Stop};
 const IDLE: Duration = Duration::from_millis(500);
 /// How long to wait for the aggregator to take in what was appended.
 const SETTLE: Duration = Duration::from_millis(20);
+/// How long to believe that the exchange's host does not go back further.
+const OUT_OF_REACH: Duration = Duration::from_secs(600);
 /// Why a gap is on record.
 const ABSENT: &str = "the exchange's history does not have these trades";
 /// The same of a trade that was had and is not stored; what is wrong with it follows.
@@ -81,6 +84,8 @@ struct Progress {
     holes: Holes,
     /// The hole that is to be filled next, and where the trade topic ended once its time was over.
     judged: Option<(i64, u64)>,
+    /// The oldest id that the exchange's host could tell of, and when that was seen.
+    reach: Option<(i64, Instant)>,
     /// Nothing is asked before.
     not_before: Instant,
     /// Nothing is asked before the aggregator stands here.
@@ -103,7 +108,7 @@ impl Job for Backfill {
         let mut progress = HashMap::new();
         let outcome = self.drive(&mut progress, &mut stop).await;
         for symbol in progress.keys() {
-            self.view.problem(&part(symbol), None);
+            self.forgive(symbol);
         }
         outcome
     }
@@ -125,7 +130,7 @@ impl Backfill {
                     let is_wanted = seen.needs.contains_key(symbol);
                     if !is_wanted {
                         // What could not be had is missed by nobody.
-                        self.view.problem(&part(symbol), None);
+                        self.forgive(symbol);
                     }
                     is_wanted
                 });
@@ -138,7 +143,7 @@ impl Backfill {
                     }
                     let entry = self.entry(progress, symbol);
                     entry.is_probe_due |= seen.connected.contains(symbol);
-                    match self.choose(entry, need, &seen) {
+                    match self.choose(symbol, entry, need, &seen) {
                         Ok(Task::Fill(missing))
                             if !self.is_missing(&missing, entry, &seen, &mut end).await =>
                         {
@@ -186,6 +191,7 @@ impl Backfill {
             last_changed_at: now,
             holes: Holes::default(),
             judged: None,
+            reach: None,
             not_before: now,
             position: 0,
             asked_at: None,
@@ -194,7 +200,13 @@ impl Backfill {
     }
 
     /// What to do for a symbol; an error is how long there is nothing to do.
-    fn choose(&self, entry: &mut Progress, need: &Need, seen: &Seen) -> Result<Task, Duration> {
+    fn choose(
+        &self,
+        symbol: &Symbol,
+        entry: &mut Progress,
+        need: &Need,
+        seen: &Seen,
+    ) -> Result<Task, Duration> {
         let now = Instant::now();
         if entry.last != need.last {
             entry.last = need.last;
@@ -212,7 +224,16 @@ impl Backfill {
         let tail =
             need.last.filter(|last| *last < entry.target).map(|last| (last + 1, entry.target));
         // What is known to be missing, in the order of ids: the tail is behind all holes.
-        let missing: Vec<(i64, i64)> = need.holes.iter().copied().chain(tail).collect();
+        let mut missing: Vec<(i64, i64)> = need.holes.iter().copied().chain(tail).collect();
+        if let Some((reach, seen_at)) = entry.reach {
+            let oldest = missing.first().map_or(i64::MAX, |(first, _)| *first);
+            if oldest >= reach || seen_at.elapsed() >= OUT_OF_REACH {
+                entry.reach = None;
+                self.view.warning(&part(symbol), None);
+            } else {
+                missing = above(&missing, reach);
+            }
+        }
         if let Some(due) = entry.holes.due(missing, now, self.delay) {
             return due.map(Task::Fill);
         }
@@ -270,6 +291,15 @@ impl Backfill {
                     entry.last_changed_at = Instant::now();
                 }
                 entry.target = answer.target.map_or(entry.target, |it| entry.target.max(it));
+                if let Some(reach) = answer.reach {
+                    entry.reach = Some((reach, Instant::now()));
+                    let text = format!(
+                        "the exchange's host has no trades before {reach}; those that are missing may be \
+                         had of another: see binance.rest_url in cluster.toml"
+                    );
+                    tracing::warn!(%symbol, reach, "{text}");
+                    self.view.warning(&part, Some(text));
+                }
                 if answer.records.is_empty() {
                     if !matches!(task, Task::Probe) {
                         // No answer to what was asked: the exchange may know it later.
@@ -302,7 +332,8 @@ impl Backfill {
             && let Some(first) = need.first
         {
             let floor = fts_proto::control::floor(symbol, first);
-            return Ok(Answer { target: None, records: vec![(Source::Control, floor)] });
+            let records = vec![(Source::Control, floor)];
+            return Ok(Answer { records, ..Answer::default() });
         }
         let Some(latest) = self.history.latest(symbol).await? else {
             return Ok(Answer::default());
@@ -319,23 +350,22 @@ impl Backfill {
             }
         }
         // The trade before a window proves that the window's first trade is its first.
-        let trades = self.history.trades(symbol, (from - 1).max(0)).await?;
+        let trades = self.history.trades(symbol, (from - 1).max(0)).await?.trades;
         let floor = trades.first().map_or(top, |it| it.id).min(top);
         let mut records = vec![(Source::Control, fts_proto::control::floor(symbol, floor))];
         // What is missing above it costs nothing where the same answer has it.
         let wanted = trades.into_iter().filter(|it| it.id < top || is_in(&need.holes, it.id));
         records.extend(wanted.map(|it| (Source::Backfill, it.value)));
         tracing::info!(%symbol, floor, latest = latest.id, "the record begins");
-        Ok(Answer { target: Some(latest.id), records })
+        Ok(Answer { target: Some(latest.id), records, reach: None })
     }
 
     /// Fetches as much of what is missing, from its beginning on, as one answer has: it costs the same
     /// whether it fills one hole or fifty.
     async fn fill(&self, symbol: &Symbol, missing: &Missing) -> Result<Answer, HistoryError> {
         let Some((from, _)) = missing.ripe.first().copied() else { return Ok(Answer::default()) };
-        let trades = self.history.trades(symbol, from).await?;
-        let mut lost: Vec<_> = missing
-            .ripe
+        let PastTrades { whole_from, trades } = self.history.trades(symbol, from).await?;
+        let mut lost: Vec<_> = above(&missing.ripe, whole_from)
             .iter()
             .flat_map(|(first, last)| absent(&trades, *first, *last))
             .map(|(first, last)| (first, last, ABSENT.to_owned()))
@@ -357,7 +387,14 @@ impl Backfill {
                 .increment(u64::try_from(last - first + 1).unwrap_or(0));
             records.push((Source::Control, fts_proto::control::gap(symbol, first, last, &reason)));
         }
-        Ok(Answer { target: None, records })
+        let reach = (whole_from > from).then_some(whole_from);
+        Ok(Answer { target: None, records, reach })
+    }
+
+    /// Takes back what was said of a symbol's past.
+    fn forgive(&self, symbol: &Symbol) {
+        self.view.problem(&part(symbol), None);
+        self.view.warning(&part(symbol), None);
     }
 
     /// Why nothing can be made of a trade that the exchange answered.
@@ -402,6 +439,8 @@ fn part(symbol: &Symbol) -> String {
 struct Answer {
     target: Option<i64>,
     records: Vec<(Source, Bytes)>,
+    /// The oldest id that it tells of, where it was asked for older ones.
+    reach: Option<i64>,
 }
 
 #[cfg(test)]

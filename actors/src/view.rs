@@ -180,6 +180,15 @@ impl View {
         }
     }
 
+    /// Says (or, with `None`, takes back) what somebody should know of a node that is ready all the same.
+    pub fn warning(&self, part: &str, warning: Option<String>) {
+        let mut picture = self.lock();
+        match warning {
+            Some(text) => drop(picture.warnings.insert(part.to_owned(), text)),
+            None => drop(picture.warnings.remove(part)),
+        }
+    }
+
     /// Computes the rates; called once every `seconds`.
     pub fn tick(&self, seconds: f64) {
         for view in self.lock().symbols.values_mut() {

@@ -50,6 +50,12 @@ pub(super) fn is_in(missing: &[(i64, i64)], id: i64) -> bool {
     missing.iter().any(|(first, last)| (*first..=*last).contains(&id))
 }
 
+/// What of the ranges lies at `from` or above.
+pub(super) fn above(missing: &[(i64, i64)], from: i64) -> Vec<(i64, i64)> {
+    let reaching = missing.iter().filter(|(_, last)| *last >= from);
+    reaching.map(|(first, last)| (from.max(*first), *last)).collect()
+}
+
 /// The ids from `first` to `last` that an ascending answer skips: below its last id, all that is
 /// not in it does not exist.
 pub(super) fn absent(trades: &[PastTrade], first: i64, last: i64) -> Vec<(i64, i64)> {
@@ -92,6 +98,15 @@ mod tests {
         // Of a hole that the answer begins before, and of one that it does not reach.
         check(&[1, 2, 7, 8], 5, 9, &[(5, 6)]);
         check(&[1, 2, 3], 5, 9, &[]);
+    }
+
+    #[test]
+    fn what_lies_above_is_cut_where_it_begins_below() {
+        let missing = [(3, 4), (6, 9), (12, 12)];
+        assert_eq!(above(&missing, 0), missing);
+        assert_eq!(above(&missing, 7), [(7, 9), (12, 12)]);
+        assert_eq!(above(&missing, 9), [(9, 9), (12, 12)]);
+        assert_eq!(above(&missing, 13), []);
     }
 
     #[tokio::test(start_paused = true)]

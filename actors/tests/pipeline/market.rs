@@ -20,7 +20,7 @@ use fts_core::market::{Event, Symbol, Topic, Trade};
 use fts_core::placement::{Shards, Share};
 use fts_core::port::decode::Decode;
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
-use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
+use fts_core::port::history::{History, HistoryError, Latest, PastTrade, PastTrades};
 use fts_core::port::log::{Log, Record};
 use fts_core::time::{Clock, UnixNanos};
 use tokio::sync::watch;
@@ -185,11 +185,12 @@ impl History for Past {
         Ok(Some(((time - START_MS).max(0) + 9) / 10))
     }
 
-    async fn trades(&self, _: &Symbol, from_id: i64) -> Result<Vec<PastTrade>, HistoryError> {
+    async fn trades(&self, _: &Symbol, from_id: i64) -> Result<PastTrades, HistoryError> {
         self.ask()?;
         let to = self.market.newest().min(from_id + HISTORY_MAX - 1);
         let trade = |id| PastTrade { id, value: self.market.value(id) };
-        Ok(self.market.ids(from_id, to).into_iter().map(trade).collect())
+        let trades = self.market.ids(from_id, to).into_iter().map(trade).collect();
+        Ok(PastTrades { whole_from: from_id, trades })
     }
 
     async fn unlisted(&self, _: &[Symbol]) -> Result<Vec<Symbol>, HistoryError> {

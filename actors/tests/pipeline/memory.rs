@@ -14,7 +14,7 @@ use fts_core::interval::Interval;
 use fts_core::market::{BookTicker, Event, Source, Symbol, Ticker, Topic, Trade};
 use fts_core::port::decode::Decode;
 use fts_core::port::feed::{Connection, Feed, FeedError};
-use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
+use fts_core::port::history::{History, HistoryError, Latest, PastTrades};
 use fts_core::port::log::{Append, Log, LogError, Record, Stored};
 use fts_core::port::store::{Span, Store, StoreError};
 use fts_core::row::{
@@ -396,8 +396,8 @@ impl History for NoHistory {
         Ok(None)
     }
 
-    async fn trades(&self, _: &Symbol, _: i64) -> Result<Vec<PastTrade>, HistoryError> {
-        Ok(Vec::new())
+    async fn trades(&self, _: &Symbol, from: i64) -> Result<PastTrades, HistoryError> {
+        Ok(PastTrades { whole_from: from, trades: Vec::new() })
     }
 
     async fn unlisted(&self, _: &[Symbol]) -> Result<Vec<Symbol>, HistoryError> {

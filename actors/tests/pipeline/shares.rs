@@ -13,7 +13,7 @@ use fts_actors::worker::{Job, JobError, Stop};
 use fts_core::market::{Symbol, Topic};
 use fts_core::placement::{Share, Singleton};
 use fts_core::port::feed::{Connection, Feed, FeedError, Frame};
-use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
+use fts_core::port::history::{History, HistoryError, Latest, PastTrade, PastTrades};
 use fts_core::time::UnixNanos;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -329,11 +329,12 @@ impl History for Past {
         Ok(None)
     }
 
-    async fn trades(&self, symbol: &Symbol, from: i64) -> Result<Vec<PastTrade>, HistoryError> {
+    async fn trades(&self, symbol: &Symbol, from: i64) -> Result<PastTrades, HistoryError> {
         self.ask(symbol)?;
         let value = |id| format!("{id} {}", id * 100).into();
         let ids = from..=now(self.began).min(from + 999);
-        Ok(ids.map(|id| PastTrade { id, value: value(id) }).collect())
+        let trades = ids.map(|id| PastTrade { id, value: value(id) }).collect();
+        Ok(PastTrades { whole_from: from, trades })
     }
 
     async fn unlisted(&self, _: &[Symbol]) -> Result<Vec<Symbol>, HistoryError> {

@@ -4,17 +4,17 @@
 //! historicalTrades and trades 25, exchangeInfo 20.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fts_core::market::Symbol;
-use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
+use fts_core::port::history::{History, HistoryError, Latest, PastTrade, PastTrades};
 use fts_core::time::Clock;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::ConfigError;
 use super::net::encode;
@@ -23,6 +23,9 @@ use super::rest::{Answer, Refusal, Rest};
 
 /// The most trades that the exchange gives at once.
 const TRADES_MAX: usize = 1_000;
+
+/// How long to believe that a host has no historicalTrades.
+const RECENT_ONLY: Duration = Duration::from_secs(600);
 
 /// Where the past is, and how much of it may be asked for.
 #[derive(Clone)]
@@ -58,8 +61,8 @@ impl std::fmt::Debug for HistoryConfig {
 #[derive(Debug)]
 pub struct BinanceHistory {
     rest: Rest,
-    /// Whether this host was found to have no historicalTrades (the market-data-only ones).
-    has_recent_only: AtomicBool,
+    /// Until when this host counts as one without historicalTrades (the market-data-only ones have none).
+    recent_only_until: Mutex<Option<Instant>>,
 }
 
 /// `ticker/24hr`, the part that tells where the market stands.
@@ -96,7 +99,7 @@ impl BinanceHistory {
     /// Checks the configuration; connects to nothing.
     pub fn new(config: HistoryConfig) -> Result<Self, ConfigError> {
         let rest = Rest::new(config)?;
-        Ok(Self { rest, has_recent_only: AtomicBool::new(false) })
+        Ok(Self { rest, recent_only_until: Mutex::default() })
     }
 
     async fn ask(
@@ -111,11 +114,13 @@ impl BinanceHistory {
         }
     }
 
-    async fn recent(&self, symbol: &Symbol, from: i64) -> Result<Vec<PastTrade>, HistoryError> {
+    async fn recent(&self, symbol: &Symbol, from: i64) -> Result<PastTrades, HistoryError> {
         let query = format!("symbol={}&limit={TRADES_MAX}", encode(symbol.as_str(), b""));
-        let mut trades = split("trades", &self.ask("trades", &query, 25).await?)?;
-        trades.retain(|trade| trade.id >= from);
-        Ok(trades)
+        Ok(newest(split("trades", &self.ask("trades", &query, 25).await?)?, from))
+    }
+
+    fn recent_only_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.recent_only_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,23 +143,30 @@ impl History for BinanceHistory {
         Ok(trades.first().map(|trade| trade.first_id))
     }
 
-    async fn trades(&self, symbol: &Symbol, from_id: i64) -> Result<Vec<PastTrade>, HistoryError> {
-        if self.has_recent_only.load(Ordering::Relaxed) {
+    async fn trades(&self, symbol: &Symbol, from_id: i64) -> Result<PastTrades, HistoryError> {
+        if self.recent_only_until().is_some_and(|until| Instant::now() < until) {
             return self.recent(symbol, from_id).await;
         }
         let name = encode(symbol.as_str(), b"");
         let query = format!("symbol={name}&fromId={from_id}&limit={TRADES_MAX}");
         match self.rest.get("historicalTrades", &query, 25).await? {
-            Answer::Body(body) => split("historicalTrades", &body),
+            Answer::Body(body) => {
+                *self.recent_only_until() = None;
+                let trades = split("historicalTrades", &body)?;
+                Ok(PastTrades { whole_from: from_id, trades })
+            }
             Answer::Refused(Refusal { status, message })
                 if [401, 403, 404].contains(&status.as_u16()) =>
             {
-                tracing::warn!(
-                    message,
-                    "binance.rest_url has no older trades: holes beyond the last 1,000 trades of a \
-                     symbol can't be filled from there"
-                );
-                self.has_recent_only.store(true, Ordering::Relaxed);
+                // A passing refusal looks the same, so it is asked again after a while.
+                let until = Instant::now() + RECENT_ONLY;
+                if self.recent_only_until().replace(until).is_none() {
+                    tracing::warn!(
+                        message,
+                        "binance.rest_url has no older trades: holes beyond the last 1,000 trades \
+                         of a symbol can't be filled from there"
+                    );
+                }
                 self.recent(symbol, from_id).await
             }
             Answer::Refused(refusal) => Err(HistoryError::Refused(refusal.message)),
@@ -168,6 +180,13 @@ impl History for BinanceHistory {
         let is_unlisted = |symbol: &&Symbol| !listed.contains(symbol.as_str());
         Ok(symbols.iter().filter(is_unlisted).cloned().collect())
     }
+}
+
+/// Of a symbol's newest trades those from `from` on. Full, they say nothing of what came before them.
+fn newest(mut trades: Vec<PastTrade>, from: i64) -> PastTrades {
+    let begins = trades.first().filter(|_| trades.len() >= TRADES_MAX).map_or(from, |it| it.id);
+    trades.retain(|trade| trade.id >= from);
+    PastTrades { whole_from: begins.max(from), trades }
 }
 
 /// An answer that is not what it should be is the exchange's failure, and may pass.
@@ -201,6 +220,26 @@ mod tests {
         let trades = split("trades", &Bytes::from_static(body)).unwrap();
         assert_eq!(trades.iter().map(|it| it.id).collect::<Vec<_>>(), [5, 7]);
         assert_eq!(trades[0].value, &br#"{"id":5 ,"x":[1]}"#[..]);
+    }
+
+    #[test]
+    fn the_newest_trades_prove_nothing_of_what_came_before_them() {
+        #[track_caller]
+        fn check(ids: std::ops::Range<i64>, from: i64, whole_from: i64, first: Option<i64>) {
+            let trade = |id| PastTrade { id, value: Bytes::new() };
+            let found = newest(ids.map(trade).collect(), from);
+            assert_eq!(
+                (found.whole_from, found.trades.first().map(|it| it.id)),
+                (whole_from, first)
+            );
+        }
+        check(5_000..6_000, 1_000, 5_000, Some(5_000));
+        check(5_000..6_000, 5_000, 5_000, Some(5_000));
+        check(5_000..6_000, 5_500, 5_500, Some(5_500));
+        check(5_000..6_000, 6_000, 6_000, None);
+        // All that were ever traded.
+        check(3..100, 0, 0, Some(3));
+        check(0..0, 7, 7, None);
     }
 
     #[test]

@@ -17,9 +17,8 @@ pub trait History: Send + Sync + 'static {
     /// The id of the first trade at or after `time` (epoch milliseconds).
     async fn first_id_at(&self, symbol: &Symbol, time: i64) -> Result<Option<i64>, HistoryError>;
 
-    /// The trades from `from_id` on, by id, at most 1,000. Ids that the exchange does not have are
-    /// left out: an answer that skips an id proves that it can't be had.
-    async fn trades(&self, symbol: &Symbol, from_id: i64) -> Result<Vec<PastTrade>, HistoryError>;
+    /// The trades from `from_id` on, or from as far back as is known here, at most 1,000.
+    async fn trades(&self, symbol: &Symbol, from_id: i64) -> Result<PastTrades, HistoryError>;
 
     /// Which of `symbols` the exchange does not list.
     async fn unlisted(&self, symbols: &[Symbol]) -> Result<Vec<Symbol>, HistoryError>;
@@ -32,6 +31,16 @@ pub struct Latest {
     pub id: i64,
     /// The exchange's time of the answer, epoch milliseconds.
     pub time: i64,
+}
+
+/// An answer about the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastTrades {
+    /// From this id on the answer is whole: what it skips there proves that it can't be had. Of older ids
+    /// it says nothing.
+    pub whole_from: i64,
+    /// Ascending by id.
+    pub trades: Vec<PastTrade>,
 }
 
 /// A trade as the exchange's REST sends it.

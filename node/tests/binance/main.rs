@@ -231,9 +231,9 @@ async fn the_past_is_what_the_exchange_knows() {
 
         let from = latest.id - 1_500;
         let trades = history.trades(&symbol, from).await.unwrap();
-        let ids: Vec<i64> = trades.iter().map(|trade| trade.id).collect();
+        let ids: Vec<i64> = trades.trades.iter().map(|trade| trade.id).collect();
         assert_eq!(ids, (from..from + 1_000).collect::<Vec<_>>(), "{name}");
-        for trade in &trades {
+        for trade in &trades.trades {
             assert!(std::str::from_utf8(&trade.value).unwrap().contains(&trade.id.to_string()));
         }
         let time = truth.iter().find(|it| it.id == u64::try_from(from).unwrap()).unwrap().time;
@@ -306,12 +306,12 @@ async fn weight_beyond_the_budget_waits_for_the_next_minute() {
     let history = history(&exchange, 50, Arc::clone(&clock) as Arc<dyn Clock>);
     let ask = async || history.trades(&symbol("BTCUSDT"), 1).await;
     for _ in 0..2 {
-        assert_eq!(ask().await.unwrap().len(), 1_000);
+        assert_eq!(ask().await.unwrap().trades.len(), 1_000);
     }
     // 25 each: the third has no room. It is not refused, and not sent.
     assert!(timeout(Duration::from_millis(500), ask()).await.is_err());
     clock.advance(Duration::from_secs(60));
-    assert_eq!(ask().await.unwrap().len(), 1_000);
+    assert_eq!(ask().await.unwrap().trades.len(), 1_000);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fts_core::market::{Symbol, Topic};
-use fts_core::port::history::{History, HistoryError, Latest, PastTrade};
+use fts_core::port::history::{History, HistoryError, Latest, PastTrades};
 use fts_core::port::log::{Append, Log, LogError, Stored};
 use fts_core::time::SystemClock;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -67,8 +67,8 @@ impl History for Listed {
     async fn first_id_at(&self, _: &Symbol, _: i64) -> Result<Option<i64>, HistoryError> {
         Ok(None)
     }
-    async fn trades(&self, _: &Symbol, _: i64) -> Result<Vec<PastTrade>, HistoryError> {
-        Ok(Vec::new())
+    async fn trades(&self, _: &Symbol, from: i64) -> Result<PastTrades, HistoryError> {
+        Ok(PastTrades { whole_from: from, trades: Vec::new() })
     }
     async fn unlisted(&self, symbols: &[Symbol]) -> Result<Vec<Symbol>, HistoryError> {
         Ok(symbols.iter().filter(|it| !it.as_str().starts_with('S')).cloned().collect())
