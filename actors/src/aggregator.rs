@@ -55,6 +55,8 @@ const LOG_RETRY: Duration = Duration::from_millis(200);
 const FAREWELL: Duration = Duration::from_secs(6);
 /// How often the log is asked how much of it is not folded yet.
 const BACKLOG_EVERY: Duration = Duration::from_secs(2);
+/// How long the log may take to tell its ends.
+const ENDS: Duration = Duration::from_secs(2);
 /// What is to be said of transactions under another key than their stock.
 const STRAYS: &str = "some come under another key than their stock: abrupt changes of its price are \
                       found among those of one partition only; let their writer set the key to the \
@@ -143,12 +145,12 @@ impl Job for Aggregator {
 impl Aggregator {
     /// The ends of the topics; `None` if the log does not tell.
     async fn ends(&self, run: &Run) -> Option<Vec<(Topic, u64)>> {
-        let mut ends = Vec::new();
-        for (topic, _) in &run.positions {
+        let each = run.positions.iter().map(async |(topic, _)| {
             let bounds = self.log.bounds(*topic, self.partition.number).await;
-            ends.push((*topic, bounds.ok()?.1));
-        }
-        Some(ends)
+            Some((*topic, bounds.ok()?.1))
+        });
+        let ends = tokio::time::timeout(ENDS, join_all(each)).await.ok()?;
+        ends.into_iter().collect()
     }
 
     /// Absorbs what the log has; returns how many records that were.
@@ -410,7 +412,7 @@ impl Aggregator {
         let partition = self.partition.number;
         tracing::warn!(partition, reason, "the log is out of reach; trying again");
         self.partition.log_is_away.store(true, Ordering::Relaxed);
-        self.view.problem(&self.log_problem(), Some(reason));
+        self.view.problem(&log_problem(self.partition.number), Some(reason));
         tokio::time::sleep(LOG_RETRY).await;
     }
 
@@ -418,17 +420,18 @@ impl Aggregator {
     fn log_is_back(&self) {
         if self.partition.log_is_away.load(Ordering::Relaxed) {
             self.partition.log_is_away.store(false, Ordering::Relaxed);
-            self.view.problem(&self.log_problem(), None);
+            self.view.problem(&log_problem(self.partition.number), None);
         }
-    }
-
-    fn log_problem(&self) -> String {
-        format!("log of partition {}", self.partition.number)
     }
 
     fn checkpoint_name(&self) -> String {
         format!("{}-{}", self.target.checkpoints, self.partition.number)
     }
+}
+
+/// What it is shown under that the log of a partition is away.
+pub(crate) fn log_problem(partition: u32) -> String {
+    format!("log of partition {partition}")
 }
 
 fn show(view: &mut SymbolView, state: &SymbolState) {

@@ -125,7 +125,9 @@ impl Backfill {
             let mut wait = IDLE;
             // Of the trade topic, as of this look: asked for once, however many symbols have holes.
             let mut end = None;
-            if let Some(seen) = self.partition.demand.look() {
+            // What was fetched while the log holds it back is missing still, and would be fetched again.
+            let seen = self.partition.demand.look().filter(|_| !self.log.holds_back());
+            if let Some(seen) = seen {
                 progress.retain(|symbol, _| {
                     let is_wanted = seen.needs.contains_key(symbol);
                     if !is_wanted {

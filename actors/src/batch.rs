@@ -137,7 +137,7 @@ impl Batch {
             let nap = match due {
                 Some(due) if due <= now => {
                     state.last_due = Some(now);
-                    state.run = Some(Run::of(now, &self.symbols));
+                    state.begin(now, &self.symbols);
                     self.save(&mut state, stop).await?;
                     continue;
                 }
@@ -148,7 +148,7 @@ impl Batch {
                 () = stop.requested() => return Err(Halt::Stopped),
                 Some(asked) = requests.recv() => {
                     let symbols = if asked.is_empty() { &self.symbols } else { &asked };
-                    state.run = Some(Run::of(self.clock.now().millis(), symbols));
+                    state.begin(self.clock.now().millis(), symbols);
                     self.save(&mut state, stop).await?;
                 }
                 () = tokio::time::sleep(nap) => {}

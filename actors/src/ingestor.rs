@@ -192,6 +192,8 @@ impl Ingestor {
                 self.confirmed(&link.symbols, stop).await?;
             }
             let frames = tokio::select! {
+                // In this order: while frames are always there, a stop must not wait for its luck.
+                biased;
                 () = stop.requested() => return Ok((received, Ended::Stopped)),
                 Ok(()) = wanted.changed() => continue,
                 frames = link.connection.next(FRAMES_MAX) => frames,
@@ -210,7 +212,7 @@ impl Ingestor {
         }
     }
 
-    /// Opens the next connection while the old one goes on, as long as it does.
+    /// Opens the next connection while the old one goes on, as long as it does: no attempt that fails ends it.
     async fn roll_over(
         &self,
         mut old: Link,
@@ -218,19 +220,29 @@ impl Ingestor {
         stop: &mut Stop,
     ) -> Result<Ended, JobError> {
         tracing::info!(feed = self.name, "moving to another connection");
-        let symbols = Arc::clone(&wanted.borrow_and_update());
-        let mut opening = self.source.connect(&symbols);
+        wanted.mark_unchanged();
+        let open = async |wait| {
+            tokio::time::sleep(wait).await;
+            let symbols = self.subscription.wanted();
+            let connection = self.source.connect(&symbols).await;
+            connection.map(|connection| Link { connection, symbols })
+        };
+        let mut backoff = self.backoff;
+        let mut opening = Box::pin(open(Duration::ZERO));
         let mut is_open = true;
         loop {
             tokio::select! {
+                biased;
                 () = stop.requested() => return Ok(Ended::Stopped),
-                next = &mut opening => return Ok(match next {
-                    Ok(connection) => {
-                        let symbols = Arc::clone(&symbols);
-                        Ended::Replaced(Link { connection, symbols })
+                next = &mut opening => match next {
+                    Ok(next) => return Ok(Ended::Replaced(next)),
+                    Err(error) if is_open => {
+                        let wait = backoff.next(chance(&*self.clock));
+                        tracing::info!(feed = self.name, %error, ?wait, "no other connection yet");
+                        opening = Box::pin(open(wait));
                     }
-                    Err(error) => Ended::Lost(error),
-                }),
+                    Err(error) => return Ok(Ended::Lost(error)),
+                },
                 frames = old.connection.next(FRAMES_MAX), if is_open => match frames {
                     Ok(frames) if frames.is_empty() => {}
                     Ok(frames) => self.append(frames, stop).await?,
@@ -340,6 +352,8 @@ pub(crate) async fn append(
                 tracing::warn!(reason, "the log takes nothing; trying again");
                 view.problem("log", Some(reason));
                 if stop.is_requested() {
+                    // Who goes on appending says it again.
+                    view.problem("log", None);
                     return Ok(());
                 }
                 was_away = true;
@@ -355,3 +369,6 @@ pub(crate) fn chance(clock: &dyn Clock) -> u32 {
     let mixed = clock.now().0.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
     u32::try_from(mixed >> 32).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,6 +210,10 @@ impl Log for Spill {
         self.shared.inner.load_checkpoint(name).await
     }
 
+    fn holds_back(&self) -> bool {
+        self.shared.status.borrow().reason.is_some()
+    }
+
     fn trouble(&self) -> Option<String> {
         let status = self.shared.status.borrow();
         let waits = |reason| format!("{} bytes wait on this node's disk: {reason}", status.bytes);

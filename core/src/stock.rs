@@ -125,6 +125,10 @@ pub struct Stock {
     alerts: Alerts,
 }
 
+/// The number of a stock's first transaction. Nothing comes before it: else seconds would wait for it for
+/// ever, and nothing would be forgotten.
+const FIRST: i64 = 1;
+
 /// The part of a checkpoint that is about one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockCheckpoint {
@@ -168,7 +172,8 @@ impl Stock {
         if self.known.latest_time().is_some_and(|newest| time < newest) {
             return;
         }
-        let number = self.known.last().map_or(1, |last| last + 1);
+        let number = self.known.last().map_or(FIRST, |last| last + 1);
+        self.known.set_floor(FIRST);
         self.known.absorb(number, time);
         let (quantity, buyer_is_maker) = (Decimal::ZERO, false);
         let trade = Trade { id: number, time, price, quantity, buyer_is_maker };
@@ -194,11 +199,11 @@ impl Stock {
     /// Puts back together what [`Stock::save`] took apart.
     pub fn restore(saved: &StockCheckpoint) -> Self {
         let range = saved.transactions.map(|(last, first_time, last_time)| {
-            crate::coverage::Range { first: 1, last, first_time, last_time }
+            crate::coverage::Range { first: FIRST, last, first_time, last_time }
         });
         Self {
             days: saved.days.iter().map(|it| (it.date, *it)).collect(),
-            known: Coverage::from_parts(range.into_iter().collect(), None, Vec::new()),
+            known: Coverage::from_parts(range.into_iter().collect(), Some(FIRST), Vec::new()),
             alerts: Alerts::from_parts(&saved.alerts),
         }
     }
@@ -267,6 +272,22 @@ mod tests {
     #[test]
     fn a_day_that_is_going_on_is_not_restated() {
         check(&[day("2024-12-31", 5, 0), day("2024-12-31", 6, 1)], &[5, 6], &[]);
+    }
+
+    #[test]
+    fn what_can_be_asked_for_no_more_is_forgotten() {
+        let rule = AlertRule { threshold_percent: Decimal::from_units(5), window_ms: 60_000 };
+        let (mut stock, mut rows) = (Stock::default(), Vec::new());
+        for second in 0..10_000 {
+            stock.absorb_price(&rule, second * 1_000, Decimal::from_units(100));
+            if second % 100 == 0 {
+                stock.emit(&symbol(), &rule, &mut rows);
+                stock = Stock::restore(&stock.save(&symbol()));
+            }
+        }
+        stock.emit(&symbol(), &rule, &mut rows);
+        let kept = stock.save(&symbol()).alerts;
+        assert!(kept.closes.len() < 200 && kept.pending.len() < 200, "{}", kept.closes.len());
     }
 
     #[test]

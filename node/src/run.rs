@@ -46,7 +46,11 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let (stop_http, shutdown) = watch::channel(false);
     let (rendered, shown) = (Arc::clone(&metrics), Arc::clone(&view));
     let flows = Flows::new(config, &ports.log, &clock, &view)?;
-    let controller = member.control().await?;
+    let controller = tokio::select! {
+        controller = member.control() => controller?,
+        // It may wait for a log that is gone again.
+        _ = signals.next() => return Ok(()),
+    };
     let web = Web {
         view: Arc::clone(&view),
         store: Arc::clone(ports.store().context("no store is configured")?),
@@ -108,7 +112,9 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     }
     controller.end().await;
     stop_http.send_replace(true);
-    drop(serving.await);
+    if !serving.is_finished() {
+        drop(serving.await);
+    }
     match ended {
         Ok(()) => Ok(()),
         Err(why) => bail!(why),

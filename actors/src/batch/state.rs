@@ -67,6 +67,12 @@ impl State {
         self.run = self.run.take().filter(|it| Some(it.started_at) > ended_at);
     }
 
+    /// Begins a run of `symbols`, after the last one whatever the clock says: it may be that of another node.
+    pub(super) fn begin(&mut self, now: i64, symbols: &[Symbol]) {
+        let after = self.last_run.as_ref().map_or(i64::MIN, |it| it.started_at.saturating_add(1));
+        self.run = Some(Run::of(now.max(after), symbols));
+    }
+
     /// Whether the run under way has not done this symbol yet.
     pub(super) fn is_left(&self, symbol: &Symbol) -> bool {
         let left = |run: &Run| run.left.iter().any(|text| text == symbol.as_str());
@@ -90,7 +96,7 @@ impl State {
 }
 
 impl Run {
-    pub(super) fn of(now: i64, symbols: &[Symbol]) -> Self {
+    fn of(now: i64, symbols: &[Symbol]) -> Self {
         Self {
             started_at: now,
             left: symbols.iter().map(ToString::to_string).collect(),

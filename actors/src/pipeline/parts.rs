@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::stage::Stage;
 use super::{Ports, Settings, StorePort};
-use crate::aggregator::{Aggregator, Target};
+use crate::aggregator::{Aggregator, Target, log_problem};
 use crate::backfill::Backfill;
 use crate::ingestor::{Ingestor, Subscription};
 use crate::partition::Partition;
@@ -196,6 +196,7 @@ impl Parts {
         for (_, trouble) in &self.stores {
             trouble.tell(number, None);
         }
+        self.view.problem(&log_problem(number), None);
         self.view.update(|picture| {
             picture.partitions.remove(&number);
             for store in picture.stores.values_mut() {

@@ -90,6 +90,11 @@ pub trait Log: Send + Sync + 'static {
     /// What was last saved under `name`.
     async fn load_checkpoint(&self, name: &str) -> Result<Option<Bytes>, LogError>;
 
+    /// Whether what is appended waits where no reader sees it yet.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
     /// What operators should know of it: `None` while all is well. Appends may work all the same.
     fn trouble(&self) -> Option<String> {
         None

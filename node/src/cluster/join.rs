@@ -56,7 +56,12 @@ pub(crate) async fn join(
     let name: Arc<str> = config.name.as_str().into();
     let ours = [advertise.to_string(), bound.to_string()];
     let seeds: Vec<String> = cluster.join.iter().filter(|it| !ours.contains(it)).cloned().collect();
-    let may_found = seeds.is_empty() || seeds.len() < cluster.join.len();
+    let lists_itself = seeds.len() < cluster.join.len();
+    // An embedded log must not begin twice: of a list only its first, or who has the log already.
+    let begins_a_log = cluster.join.first().is_some_and(|it| ours.contains(it))
+        || config.data_dir.join("log").exists();
+    let may_found =
+        seeds.is_empty() || lists_itself && (begins_a_log || !config.has_embedded_log());
     if cluster.secret.is_development() {
         tracing::warn!("the cluster has no secret: any process of this machine can join it");
     }
