@@ -13,6 +13,7 @@ use fts_core::market::{Source, Symbol, Topic, Trade};
 use fts_core::port::log::{Log, LogError, conformance};
 use fts_core::port::store::Store as _;
 use fts_core::row::{Rows, Table, TradeRow};
+use fts_core::time::{Clock as _, SystemClock};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -149,14 +150,16 @@ async fn what_others_write_is_read_without_headers_key_or_sense() {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", &broker).create().unwrap();
     let long = Duration::from_secs(30);
-    let plain = FutureRecord::<str, str>::to(&topic).partition(0).payload("{}").timestamp(7_000);
+    // Not older than the topic keeps records.
+    let at = SystemClock.now().millis();
+    let plain = FutureRecord::<str, str>::to(&topic).partition(0).payload("{}").timestamp(at);
     producer.send(plain, long).await.unwrap();
     let odd = rdkafka::message::Header { key: "feed", value: Some("many") };
     let odd = FutureRecord::to(&topic)
         .partition(0)
         .key("no symbol!")
         .payload("?")
-        .timestamp(7_000)
+        .timestamp(at)
         .headers(OwnedHeaders::new().insert(odd));
     producer.send(odd, long).await.unwrap();
     let found = log.read(Topic::Transactions, 0, 0, 1_000).await.unwrap();
@@ -169,7 +172,7 @@ async fn what_others_write_is_read_without_headers_key_or_sense() {
     for stored in all {
         let record = stored.record;
         assert_eq!(record.key, Symbol::new("UNKNOWN").unwrap());
-        assert_eq!((record.received_at.0, record.source), (7_000_000_000, Source::Stream));
+        assert_eq!((record.received_at.0, record.source), (at * 1_000_000, Source::Stream));
         assert_eq!(record.feed, 0);
     }
 }
@@ -230,7 +233,9 @@ async fn tls_and_a_password_are_asked_for_and_given() {
         timeout: Duration::from_secs(5),
         ..config(&broker)
     };
-    let log = KafkaLog::open(secure(&variable("PASSWORD").unwrap())).await.unwrap();
+    let right =
+        KafkaConfig { timeout: Duration::from_secs(60), ..secure(&variable("PASSWORD").unwrap()) };
+    let log = KafkaLog::open(right).await.unwrap();
     log.append(vec![append(Topic::Trade, 0, "secret".to_owned())]).await.unwrap();
     assert_eq!(read_all(&log, Topic::Trade, 0, 1_000).await, ["secret"]);
 

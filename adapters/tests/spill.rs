@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fts_adapters::journal::{Journal, JournalConfig};
-use fts_adapters::kafka::{KafkaConfig, KafkaLog};
+use fts_adapters::journal::{Journal, JournalConfig, JournalError};
+use fts_adapters::kafka::KafkaLog;
 use fts_adapters::spill::{Spill, SpillConfig, SpillStatus};
 use fts_core::market::Topic;
 use fts_core::port::log::{Append, Log, LogError, Stored, conformance};
@@ -114,9 +114,17 @@ impl Log for Moody {
 }
 
 async fn open(inner: Arc<dyn Log>, dir: &Path, bytes_max: u64, slow_after: Duration) -> Spill {
-    let clock = Arc::new(SystemClock);
-    let config = SpillConfig { dir: dir.join("spill"), bytes_max, slow_after, clock };
-    Spill::open(inner, config).await.unwrap()
+    let dir = dir.join("spill");
+    loop {
+        let (dir, clock) = (dir.clone(), Arc::new(SystemClock));
+        let config = SpillConfig { dir, bytes_max, slow_after, clock };
+        match Spill::open(Arc::clone(&inner), config).await {
+            Ok(spill) => return spill,
+            // One that was dropped may still be putting down how far it got.
+            Err(JournalError::InUse(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Waits until nothing waits.
@@ -278,7 +286,7 @@ async fn a_broker_that_stands_still_loses_nothing() {
         assert!(kill.arg(name).args(pids.split(',')).status().unwrap().success());
     };
     let dir = tempfile::tempdir().unwrap();
-    let config = KafkaConfig { timeout: Duration::from_secs(5), ..support::config(&broker) };
+    let config = support::config(&broker);
     let kafka = Arc::new(KafkaLog::open(config).await.unwrap());
     let slow = Duration::from_secs(1);
     let spill = open(Arc::clone(&kafka) as Arc<dyn Log>, dir.path(), 1 << 30, slow).await;

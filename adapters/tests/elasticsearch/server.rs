@@ -106,8 +106,9 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let server = children(process.id());
-            process.kill().expect("it is ours");
+            // Before the program that started it: of its end the server would hear.
             send("KILL", &server);
+            process.kill().expect("it is ours");
             process.wait().expect("it ends");
             // The one that remains is nobody's child: it is gone once its files are.
             while server.iter().any(|pid| runs(pid)) {

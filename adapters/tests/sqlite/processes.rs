@@ -148,7 +148,8 @@ async fn process_without_room() {
         }
     };
     assert!(reason.contains("kernel's log"), "{reason}");
-    writeln!(std::io::stdout(), "full after {}", 10 * number).unwrap();
+    // On a line of its own: the test's name may stand before it.
+    writeln!(std::io::stdout(), "\nfull after {}", 10 * number).unwrap();
     while let Err(error) = store.put(&batch(number)).await {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

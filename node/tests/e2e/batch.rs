@@ -11,14 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fts_core::time::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use crate::support::broker::{Brokers, Place};
 use crate::support::node::{Exchange, NodeCommand};
 use crate::support::process::{Process, free_port};
 use crate::support::store::{Store, integer, text};
-use crate::support::{PATIENCE, http, until};
+use crate::support::{PATIENCE, http, stay_clear_of_midnight, until};
 
 /// What the real provider allows a day, and the node believes.
 const PER_DAY: usize = 25;
@@ -172,13 +171,6 @@ impl Cluster {
     }
 }
 
-/// The day's count begins anew at midnight: not in the middle of a test.
-fn stay_clear_of_midnight() {
-    while SystemClock.now().millis() % 86_400_000 > 86_100_000 {
-        std::thread::sleep(Duration::from_secs(1));
-    }
-}
-
 /// Kills the node that runs the batch in the middle of it: another goes on where it was, and the
 /// cluster asks no more often than it may.
 fn judge(provider: &Provider, mut cluster: Cluster) {
@@ -298,7 +290,7 @@ const OLD_ROWS: usize = 200_000;
 const FEW: usize = 6;
 const HEADER: &str = "fecha,apertura,cierre,volumen,symbol\n";
 
-/// The file is the old one, or the new one with the days of one more symbol.
+/// The file is the old one, or the new one with the days of one more symbol, or of some.
 #[track_caller]
 fn whole(path: &Path, old: &str) -> bool {
     let found = std::fs::read_to_string(path).unwrap();
@@ -307,12 +299,8 @@ fn whole(path: &Path, old: &str) -> bool {
     }
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let (found, old) = (lines(&found), lines(old));
-    assert!(
-        found.len() == old.len() + usize::try_from(DAYS).unwrap(),
-        "{} lines of {}",
-        found.len(),
-        old.len()
-    );
+    let (added, days) = (found.len() - old.len(), usize::try_from(DAYS).unwrap());
+    assert!(added > 0 && added % days == 0, "{} lines of {}", found.len(), old.len());
     assert!(found.iter().all(|line| line.split(',').count() == 5), "a line is torn");
     // All of the old lines, in their order.
     let mut rest = found.iter();

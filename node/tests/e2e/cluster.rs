@@ -87,11 +87,13 @@ fn nodes_come_and_go_and_every_trade_is_stored_once() {
 
     // A node that knows no symbol by itself answers for all of them.
     for node in [&first.http, &second.http] {
-        let status = http::get_json(node, "/api/status").expect("a status");
-        let names = status["symbols"].as_array().unwrap().iter().map(|it| it["symbol"].clone());
-        let mut names: Vec<Value> = names.collect();
-        names.sort_by_key(ToString::to_string);
-        assert_eq!(names, SYMBOLS.map(Value::from));
+        until("a node that tells of all symbols", PATIENCE, || {
+            let status = http::get_json(node, "/api/status")?;
+            let names = status["symbols"].as_array()?.iter().map(|it| it["symbol"].clone());
+            let mut names: Vec<Value> = names.collect();
+            names.sort_by_key(ToString::to_string);
+            (names == SYMBOLS.map(Value::from)).then_some(())
+        });
     }
     doomed.terminate();
     founder.terminate();

@@ -31,12 +31,8 @@ fn the_tape_comes_through_a_broker_that_dies_and_one_that_stands_still() {
             (store.count("trades") >= trades * share / 5).then_some(())
         });
     };
+    // While it stands still, the node says so, and that records wait: so the tape must still be playing.
     reach(1, &mut node);
-    broker.kill(0);
-    broker.run();
-
-    // While it stands still, the node says so, and that records wait.
-    reach(2, &mut node);
     broker.signal("STOP");
     until("the node to say that records wait", PATIENCE, || {
         node.check_alive();
@@ -50,6 +46,9 @@ fn the_tape_comes_through_a_broker_that_dies_and_one_that_stands_still() {
     broker.signal("CONT");
     let mut node = command.start();
 
+    reach(2, &mut node);
+    broker.kill(0);
+    broker.run();
     await_trades(&mut node, &store, &truth);
     command.await_ready(&mut node);
     node.terminate();

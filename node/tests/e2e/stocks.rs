@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::http;
 use crate::support::process::{Process, free_port, node_binary};
 use crate::support::store::{Store, integer, text};
-use crate::support::{PATIENCE, until};
+use crate::support::{PATIENCE, stay_clear_of_midnight, until};
 
 const STOCKS: i64 = 5;
 /// Days in a compact answer.
@@ -15,6 +15,7 @@ const DAYS: i64 = 100;
 
 #[test]
 fn the_demo_has_daily_prices_and_transactions_once_each_over_restarts() {
+    stay_clear_of_midnight();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let store = Store::new(data.join("fts.sqlite"));

@@ -14,12 +14,21 @@ pub(crate) mod truth;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fts_core::time::{Clock as _, SystemClock};
+
 /// How long a test waits for what must come. The tape lasts 33 s at 20 times its speed; a loaded
 /// machine with two cores needs longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);
+
+/// The day's count of requests begins anew at midnight: not in the middle of a test.
+pub(crate) fn stay_clear_of_midnight() {
+    while SystemClock.now().millis() % 86_400_000 > 86_100_000 {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
 
 /// Looks until `poll` has an answer.
 ///

@@ -15,7 +15,7 @@ pub(crate) struct Answer {
 /// The answer, or `None` where there was none: nobody listens yet, or the process died.
 pub(crate) fn get(address: &str, path: &str) -> Option<Answer> {
     let mut socket = TcpStream::connect(address).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     // 1.0: no chunks, and the connection ends with the answer.
     write!(socket, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
     let mut bytes = Vec::new();

@@ -89,11 +89,12 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM: the process must end by itself, with 0, within the 10 s that it promises.
+    /// SIGTERM: the process must end by itself, with 0. Alone it takes seconds; a member of a cluster waits
+    /// for whoever takes over, and drains then.
     #[track_caller]
     pub(crate) fn terminate(mut self) {
         self.signal("TERM");
-        let status: ExitStatus = until("the end after SIGTERM", Duration::from_secs(10), || {
+        let status: ExitStatus = until("the end after SIGTERM", Duration::from_secs(60), || {
             self.child.try_wait().unwrap()
         });
         assert!(status.success(), "{} ended with {status} after SIGTERM", self.name);
