@@ -47,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
         metrics: Arc::new(|| "# the preview measures nothing\n".to_owned()),
         clock: Arc::new(SystemClock),
         node: "preview".to_owned(),
+        hosts: Vec::new(),
         nodes: None,
         started_at: UnixNanos::from_millis(now),
         batch: None,

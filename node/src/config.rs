@@ -69,6 +69,8 @@ pub struct NodeConfig {
     pub rest_url: String,
     /// Where it serves its page.
     pub http_listen: SocketAddr,
+    /// Names that it may be asked by, beyond addresses and names of its own network.
+    pub http_hosts: Vec<String>,
     /// What it logs.
     pub log_filter: String,
     /// The daily batch, if it is on.
@@ -189,6 +191,14 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
             "`http.listen` is \"{listen}\": write an address and a port, such as 127.0.0.1:8080"
         )
     })?;
+    for host in &written.http.hosts {
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || "-._".contains(it);
+        ensure!(
+            !host.is_empty() && host.chars().all(is_plain),
+            "`http.hosts` has \"{host}\": write a name without scheme and port, such as \
+             ticks.example.org"
+        );
+    }
     let cluster = cluster::check(&written.cluster)?;
     let key = std::env::var(flows::KEY_VARIABLE).ok().filter(|key| !key.trim().is_empty());
     let config = NodeConfig {
@@ -203,6 +213,7 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
         stream_url: binance.stream_url.clone(),
         rest_url: binance.rest_url.clone(),
         http_listen,
+        http_hosts: written.http.hosts.clone(),
         log_filter: written.telemetry.filter.clone(),
         channels,
         alert,
@@ -486,6 +497,8 @@ mod tests {
         refused("", &["aggregate.flush_interval_ms=5s"], "aggregate.flush_interval_ms");
         refused("", &["log.retention_bytes=1"], "log.retention_bytes");
         refused("", &["http.listen=8080"], "http.listen");
+        refused("", &["http.hosts=[\"https://ticks.example.org\"]"], "http.hosts");
+        refused("", &["http.hosts=[\"ticks.example.org:443\"]"], "http.hosts");
         refused("", &["log.kind=\"rabbit\""], "log.kind");
         refused("", &["batch.enabled=true"], "FTS_BATCH_KEY");
         refused("", &["batch.schedule=24h"], "batch.schedule");

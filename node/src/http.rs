@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -24,12 +23,14 @@ use fts_core::time::{Clock, UnixNanos};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use self::host::Names;
 pub use self::nodes::Nodes;
 
 mod candles;
 mod exchange;
 mod forward;
 mod history;
+mod host;
 mod live;
 pub(crate) mod nodes;
 mod page;
@@ -58,6 +59,8 @@ pub struct Web {
     pub clock: Arc<dyn Clock>,
     /// The node's name.
     pub node: String,
+    /// Names that it may be asked by, as for a proxy in front of it.
+    pub hosts: Vec<String>,
     /// The cluster that it belongs to.
     pub nodes: Option<Arc<Nodes>>,
     /// When the node started.
@@ -77,7 +80,8 @@ impl fmt::Debug for Web {
 /// Serves on `listener` until `web.shutdown` turns true; then ends within two seconds, live
 /// connections at once.
 ///
-/// Bound to a loopback address, it answers only requests that name a loopback host: a page of
+/// It answers only requests whose `Host` is an address or a name that nobody else can point here, or one of
+/// `web.hosts`; bound to a loopback address, only of those that name a loopback host: a page of
 /// another site whose name was pointed here cannot read it.
 ///
 /// # Errors
@@ -135,6 +139,7 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 fn router(app: Arc<App>, address: SocketAddr) -> Router {
+    let names = Arc::new(Names::new(address, &app.web.node, &app.web.hosts));
     let store = Router::new()
         .route("/api/v3/klines", get(exchange::klines))
         .route("/api/v3/ticker/24hr", get(exchange::ticker_24hr))
@@ -169,7 +174,7 @@ fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .method_not_allowed_fallback(read_only)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::to_owner))
         .layer(middleware::from_fn(with_headers))
-        .layer(middleware::from_fn_with_state(address, known_host))
+        .layer(middleware::from_fn_with_state(names, host::known))
         .with_state(app)
 }
 
@@ -229,14 +234,6 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn known_host(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
-    if bound.ip().is_loopback() && !names_loopback(request.headers()) {
-        let text = "this node listens on this machine only: ask for localhost\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
-    }
-    next.run(request).await
-}
-
 /// What changes something is not done for a page of another site: browsers say where it is from.
 async fn from_here(request: Request, next: Next) -> Response {
     let headers = request.headers();
@@ -251,39 +248,4 @@ async fn from_here(request: Request, next: Next) -> Response {
         return (StatusCode::FORBIDDEN, "not for a page of another site\n").into_response();
     }
     next.run(request).await
-}
-
-/// Whether the request is for this machine by a name that nobody else can point here. Browsers
-/// always send a `Host`; what sends none is no browser.
-fn names_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST) else { return true };
-    let Some(host) = host.to_str().ok().and_then(|text| text.parse::<Authority>().ok()) else {
-        return false;
-    };
-    let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(host: &str, expected: bool) {
-        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
-        assert_eq!(names_loopback(&headers), expected, "{host}");
-    }
-
-    #[test]
-    fn only_names_of_this_machine_are_loopback() {
-        for host in ["localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:80", "127.9.9.9"] {
-            check(host, true);
-        }
-        check("[::1]:8080", true);
-        for host in ["evil.example", "localhost.evil.example:8080", "192.168.1.5:8080", "", "a b"] {
-            check(host, false);
-        }
-        assert!(names_loopback(&HeaderMap::new()));
-    }
 }

@@ -57,6 +57,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         metrics: Arc::new(move || telemetry::render(&rendered, &shown)),
         clock: Arc::clone(&clock),
         node: config.name.clone(),
+        hosts: config.http_hosts.clone(),
         nodes: Some(Arc::clone(&controller.nodes)),
         started_at: clock.now(),
         batch: flows.ask,

@@ -134,7 +134,10 @@ section!(Retention {
     transacciones_nrt: i64 = 0,
 });
 
-section!(Http { listen: String = "127.0.0.1:8080".to_owned() });
+section!(Http {
+    listen: String = "127.0.0.1:8080".to_owned(),
+    hosts: Vec<String> = Vec::new(),
+});
 
 section!(Cluster {
     listen: String = String::new(),

@@ -59,6 +59,11 @@ impl Answer {
 impl Node {
     /// BTCUSDT has everything, NEWUSDT is followed and nothing came of it yet.
     async fn start() -> Self {
+        Self::start_on("127.0.0.1:0", &[]).await
+    }
+
+    /// The same, asked on 127.0.0.1 wherever else it listens, too.
+    async fn start_on(bound: &str, hosts: &[&str]) -> Self {
         let (view, store) = (Arc::new(View::default()), Arc::new(MemoryStore::default()));
         store.put(&[Arc::new(rows())]).await.unwrap();
         for name in ["BTCUSDT", "NEWUSDT"] {
@@ -72,13 +77,14 @@ impl Node {
             metrics: Arc::new(|| "# TYPE fts_x counter\nfts_x 1\n".to_owned()),
             clock: Arc::new(SystemClock),
             node: "test".to_owned(),
+            hosts: hosts.iter().map(|it| (*it).to_owned()).collect(),
             nodes: None,
             started_at: UnixNanos::from_millis(START),
             batch: None,
             shutdown,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind(bound).await.unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
         tokio::spawn(serve(listener, web));
         Self { address, view, store, _stop: stop }
     }
@@ -427,9 +433,35 @@ async fn what_is_not_there_or_not_allowed_is_said_in_words() {
     assert!(answer.head.to_lowercase().contains("allow: get"), "{answer:?}");
     // A page of another site, whose name was pointed here.
     let answer = node.ask("GET /api/status HTTP/1.1", "Host: evil.example").await;
-    assert_eq!(answer.status, 403);
-    assert!(answer.body.contains("ask for localhost"), "{answer:?}");
+    assert_eq!(answer.status, 421);
+    assert!(answer.body.contains("http.hosts"), "{answer:?}");
     for header in ["content-security-policy", "x-content-type-options"] {
         assert!(node.get("/nothing").await.head.contains(header), "{header}");
     }
+}
+
+#[tokio::test]
+async fn a_page_that_points_its_own_name_at_a_node_on_all_addresses_gets_nothing() {
+    let node = Node::start_on("0.0.0.0:0", &["ticks.example.org"]).await;
+    for request in [
+        "GET / HTTP/1.1",
+        "GET /api/status HTTP/1.1",
+        "GET /api/v3/klines?symbol=BTCUSDT&interval=1m HTTP/1.1",
+        "GET /metrics HTTP/1.1",
+        "GET /nothing HTTP/1.1",
+        "PUT /api/symbols/SOLUSDT HTTP/1.1",
+        "DELETE /api/symbols/BTCUSDT HTTP/1.1",
+        "POST /api/batch/run HTTP/1.1",
+    ] {
+        let header = "Host: evil.example:8080\r\nOrigin: http://evil.example:8080\r\n\
+                      Sec-Fetch-Site: same-origin\r\nContent-Length: 0";
+        let answer = node.ask(request, header).await;
+        assert_eq!(answer.status, 421, "{request}: {answer:?}");
+        assert!(answer.body.contains("http.hosts"), "{request}: {answer:?}");
+    }
+    for host in ["127.0.0.1:8080", "localhost:8080", "fts-node-1:8080", "Ticks.example.org"] {
+        let answer = node.ask("GET /api/status HTTP/1.1", &format!("Host: {host}")).await;
+        assert_eq!(answer.status, 200, "{host}: {answer:?}");
+    }
+    assert_eq!(node.ask("GET /readyz HTTP/1.0", "Accept: */*").await.status, 200, "no browser");
 }
