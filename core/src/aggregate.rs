@@ -235,11 +235,11 @@ impl Aggregate {
     fn absorb_transaction(&mut self, topic: Topic, stored: &Stored, transaction: Transaction) {
         self.strays += u64::from(stored.record.key != transaction.stock);
         let stock = self.stocks.entry(transaction.stock.clone()).or_default();
-        stock.absorb_price(&self.rule, transaction.time, transaction.unit_price);
+        let received_at = stored.record.received_at.millis();
+        stock.absorb_price(&self.rule, transaction.time, received_at, transaction.unit_price);
         // Its place in the log is the same for whoever reads it, as often as it is read.
         let place = || format!("{}-{}-{}", topic.name(), self.partition, stored.offset);
         let id = transaction.id.clone().unwrap_or_else(place);
-        let received_at = stored.record.received_at.millis();
         self.rows.transactions.push(TransactionRow { id, transaction, received_at });
     }
 

@@ -125,6 +125,8 @@ pub struct Stock {
     alerts: Alerts,
 }
 
+/// How far a writer's clock may be ahead of this node's.
+const AHEAD_MAX_MS: i64 = 3_600_000;
 /// The number of a stock's first transaction. Nothing comes before it: else seconds would wait for it for
 /// ever, and nothing would be forgotten.
 const FIRST: i64 = 1;
@@ -166,10 +168,12 @@ impl Stock {
         rows.dailies.push(DailyRow { symbol: symbol.clone(), daily: *daily });
     }
 
-    /// Takes in the price of a transaction. One that is older than its predecessor in the log (a
-    /// repeat, a slow second writer) says nothing about the price.
-    pub fn absorb_price(&mut self, rule: &AlertRule, time: i64, price: Decimal) {
-        if self.known.latest_time().is_some_and(|newest| time < newest) {
+    /// Takes in the price of a transaction that was received at `received_at` (epoch milliseconds, as all
+    /// times). One that is older than its predecessor in the log (a repeat, a slow second writer), or of a time
+    /// that is yet to come, says nothing about the price: all that come until then would be older.
+    pub fn absorb_price(&mut self, rule: &AlertRule, time: i64, received_at: i64, price: Decimal) {
+        let is_to_come = time > received_at.saturating_add(AHEAD_MAX_MS);
+        if is_to_come || self.known.latest_time().is_some_and(|newest| time < newest) {
             return;
         }
         let number = self.known.last().map_or(FIRST, |last| last + 1);
@@ -279,7 +283,7 @@ mod tests {
         let rule = AlertRule { threshold_percent: Decimal::from_units(5), window_ms: 60_000 };
         let (mut stock, mut rows) = (Stock::default(), Vec::new());
         for second in 0..10_000 {
-            stock.absorb_price(&rule, second * 1_000, Decimal::from_units(100));
+            stock.absorb_price(&rule, second * 1_000, second * 1_000, Decimal::from_units(100));
             if second % 100 == 0 {
                 stock.emit(&symbol(), &rule, &mut rows);
                 stock = Stock::restore(&stock.save(&symbol()));
@@ -299,7 +303,10 @@ mod tests {
         for restarts in [false, true] {
             let (mut stock, mut alerts) = (Stock::default(), Vec::new());
             for &(second, price) in &prices {
-                stock.absorb_price(&rule, second * 1_000, Decimal::from_units(price));
+                let time = second * 1_000;
+                stock.absorb_price(&rule, time, time, Decimal::from_units(price));
+                // Of a writer who is in another century.
+                stock.absorb_price(&rule, i64::MAX / 2, time, Decimal::from_units(price + 1));
                 stock.emit(&symbol(), &rule, &mut alerts);
                 if restarts {
                     stock = Stock::restore(&stock.save(&symbol()));
