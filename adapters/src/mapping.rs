@@ -174,24 +174,28 @@ impl Mapping {
             Some(other) => Some(other.to_string()),
             None => None,
         };
-        let integer = |value: Option<Value>| value.and_then(|it| it.as_i64()).unwrap_or_default();
-        let decimal = |value: Option<Value>| {
-            text(value).and_then(|it| it.parse::<Decimal>().ok()).unwrap_or(Decimal::ZERO)
+        let integer = |column: &str, value: Option<Value>| {
+            let number = value.and_then(|it| it.as_i64());
+            number.ok_or_else(|| format!("`{column}`: not a whole number"))
+        };
+        let decimal = |column: &str, value: Option<Value>| {
+            let text = text(value).unwrap_or_default();
+            text.parse::<Decimal>().map_err(|error| format!("`{column}`: {error}"))
         };
         let stock = text(taken("accion")).unwrap_or_default();
         let transaction = Transaction {
             // An empty one names nothing.
             id: text(taken("id")).filter(|it| !it.is_empty()),
-            time: integer(taken("time")),
+            time: integer("time", taken("time"))?,
             timestamp: fields
                 .get("timestamp")
                 .and_then(|it| as_text(it).or_else(|| as_number(it)))
                 .unwrap_or_default(),
             stock: Symbol::new(&stock).map_err(|error| format!("`accion`: {error}"))?,
             kind: text(taken("tipo_transaccion")).unwrap_or_default(),
-            quantity: integer(taken("cantidad")),
-            unit_price: decimal(taken("precio_unitario")),
-            total: decimal(taken("total")),
+            quantity: integer("cantidad", taken("cantidad"))?,
+            unit_price: decimal("precio_unitario", taken("precio_unitario"))?,
+            total: decimal("total", taken("total"))?,
             state: text(taken("estado")).unwrap_or_default(),
             error: text(taken("error")),
             extra: String::new(),
@@ -263,10 +267,10 @@ impl Ready {
             let factors: Option<Vec<_>> = self.rule.from.iter().map(there).collect();
             let Some(factors) = factors else { return Ok(None) };
             let factors = factors.into_iter().map(decimal).collect::<Result<Vec<_>, _>>()?;
-            let product = factors
-                .into_iter()
-                .reduce(|one, other| Decimal(one.times(other).0 / 100_000_000))
-                .unwrap_or(Decimal::ZERO);
+            let [one, other] = factors[..] else { return Ok(None) };
+            let product = one
+                .product(other)
+                .map_err(|error| format!("{}: {error}", self.rule.from.join(" × ")))?;
             return Ok(Some(Value::String(product.to_string())));
         }
         let Some(field) = self.rule.from.iter().find_map(there) else { return Ok(None) };
@@ -558,6 +562,28 @@ mod tests {
             assert_eq!(found.time, utc, "{local}");
             assert!(found.extra.contains(r#""importe":"16443.68000000""#), "{}", found.extra);
         }
+    }
+
+    #[test]
+    fn a_product_is_rounded_and_one_too_large_is_refused() {
+        let mut rules = default_rules();
+        let total = rules.iter_mut().find(|it| it.column == "total").unwrap();
+        total.from = vec!["cantidad".to_owned(), "precio_unitario".to_owned()];
+        total.kind = Kind::Product;
+        let mapping = Mapping::new(rules).unwrap();
+        #[track_caller]
+        fn check(mapping: &Mapping, quantity: &str, price: &str, expected: Result<&str, &str>) {
+            let text =
+                changed(":88", &format!(":{quantity}")).replace(":186.86", &format!(":{price}"));
+            let found = mapping.transaction(text.as_bytes()).map(|it| it.total.to_string());
+            assert_eq!(found.as_deref(), expected.map_err(str::to_owned).as_ref().map(|it| *it));
+        }
+        check(&mapping, "88", "186.86", Ok("16443.68000000"));
+        check(&mapping, "3", "-0.00000001", Ok("-0.00000003"));
+        check(&mapping, "1000000000", "1000000", Ok("1000000000000000.00000000"));
+        let refused = "`total`: cantidad × precio_unitario: beyond 10^15 units";
+        check(&mapping, "1000000000", "1000000000", Err(refused));
+        check(&mapping, "-1000000000000000", "1000000000000000", Err(refused));
     }
 
     #[test]

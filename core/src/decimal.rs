@@ -10,8 +10,9 @@ use std::str::FromStr;
 /// Fraction digits of a [`Decimal`].
 const SCALE: u32 = 8;
 const ONE: i128 = 10_i128.pow(SCALE);
-/// The largest magnitude taken in, in whole units. Products of two such values and sums of many
-/// million of those products stay inside `i128`.
+/// The largest magnitude taken in, in whole units. Sums of many million such values stay inside
+/// `i128`. A product of two of them need not: a [`Notional`] reaches to 1.7 × 10²² whole units of the
+/// quote currency, which is far beyond any market's.
 const UNITS_MAX: i128 = 1_000_000_000_000_000;
 
 /// A price or a quantity, in units of 10⁻⁸ of its currency.
@@ -85,9 +86,20 @@ impl Decimal {
         Ok(Self(if negative { -value } else { value }))
     }
 
-    /// Price × quantity, exactly.
+    /// Price × quantity, exactly; saturates at what a [`Notional`] can hold.
     pub fn times(self, other: Self) -> Notional {
         Notional(self.0.saturating_mul(other.0))
+    }
+
+    /// The product as a decimal, rounded half away from zero to 10⁻⁸. [`DecimalError::TooLarge`] where
+    /// it is larger than what [`Decimal::parse`] lets in.
+    pub fn product(self, other: Self) -> Result<Self, DecimalError> {
+        let exact = self.0.checked_mul(other.0).ok_or(DecimalError::TooLarge)?;
+        let value = div_round(exact, ONE);
+        if value.abs() > UNITS_MAX * ONE {
+            return Err(DecimalError::TooLarge);
+        }
+        Ok(Self(value))
     }
 
     /// The sum. Saturates far beyond anything that [`Decimal::parse`] can have let in.
@@ -212,6 +224,25 @@ mod tests {
         let quantity: Decimal = "0.00012345".parse().unwrap();
         assert_eq!(price.times(quantity).to_string(), "7.6338554235");
         assert_eq!(Decimal::from_units(2).times(Decimal::from_units(3)).to_string(), "6.00000000");
+    }
+
+    #[test]
+    fn a_product_is_rounded_and_within_the_bounds_of_every_decimal() {
+        #[track_caller]
+        fn check(one: &str, other: &str, expected: Result<&str, DecimalError>) {
+            let (one, other): (Decimal, Decimal) = (one.parse().unwrap(), other.parse().unwrap());
+            let found = one.product(other).map(|it| it.to_string());
+            assert_eq!(found, expected.map(str::to_owned));
+        }
+        check("88", "186.86", Ok("16443.68000000"));
+        check("0.00000003", "0.5", Ok("0.00000002"));
+        check("-0.00000003", "0.5", Ok("-0.00000002"));
+        check("0.00000001", "0.49", Ok("0.00000000"));
+        check("1000000000", "1000000", Ok("1000000000000000.00000000"));
+        check("1000000000", "-1000000", Ok("-1000000000000000.00000000"));
+        check("1000000000.00000001", "1000000", Err(DecimalError::TooLarge));
+        check("1000000000", "1000000000", Err(DecimalError::TooLarge));
+        check("1000000000000000", "-1000000000000000", Err(DecimalError::TooLarge));
     }
 
     #[test]
