@@ -1,8 +1,7 @@
 //! Schedules written as cron expressions, on the clock of a time zone.
 
-use std::str::FromStr;
-
 use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
 use fts_core::port::schedule::Schedule;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -23,12 +22,21 @@ impl CronSchedule {
     /// `expression` has five fields (minute, hour, day, month, weekday), `zone` is a name of the
     /// IANA database.
     pub fn new(expression: &str, zone: &str) -> Result<Self, CronError> {
-        let cron = Cron::from_str(expression).map_err(|error| {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
+        let cron = parser.build().parse(expression).map_err(|error| {
             CronError(format!(
-                "the schedule is `{expression}` ({error}): write a cron expression, such as \
-                 `30 17 * * MON-FRI`"
+                "the schedule is `{expression}` ({error}): write a cron expression of five fields, \
+                 such as `30 17 * * MON-FRI`"
             ))
         })?;
+        // Without a year it comes again for ever, or never.
+        let begin = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        if cron.find_next_occurrence(&begin, true).is_err() {
+            return Err(CronError(format!(
+                "the schedule is `{expression}`, which is never due: write a day that its month has, \
+                 such as `30 17 28 2 *`"
+            )));
+        }
         let zone = TimeZone::get(zone).map_err(|_| {
             CronError(format!("the time zone is `{zone}`: write it as America/New_York"))
         })?;
@@ -83,11 +91,31 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_comes_seldom_is_a_schedule() {
+        check(
+            "0 0 29 2 *",
+            "2024-08-09T12:00:00Z",
+            &["2028-02-29T05:00:00Z", "2032-02-29T05:00:00Z"],
+        );
+        check("0 0 29 2 +MON", "2024-08-09T12:00:00Z", &["2044-02-29T05:00:00Z"]);
+        check("@daily", "2024-08-09T12:00:00Z", &["2024-08-10T04:00:00Z"]);
+    }
+
+    #[test]
     fn what_is_no_schedule_is_refused() {
         let refused =
             |expression: &str, zone: &str| CronSchedule::new(expression, zone).unwrap_err();
         assert!(refused("24h", "UTC").to_string().contains("write a cron expression"));
         assert!(refused("61 * * * *", "UTC").to_string().contains("write a cron expression"));
         assert!(refused("* * * * *", "New York").to_string().contains("America/New_York"));
+        // Seconds would be first, a year last: neither is a field of a schedule.
+        for expression in ["0 30 17 * * MON-FRI", "*/5 * * * * *", "0 30 17 * * MON-FRI 2030"] {
+            let error = refused(expression, "UTC").to_string();
+            assert!(error.contains("five fields"), "{expression}: {error}");
+        }
+        for expression in ["30 17 31 2 *", "0 0 30 FEB *", "0 0 31 4,6,9,11 *"] {
+            let error = refused(expression, "UTC").to_string();
+            assert!(error.contains("never due"), "{expression}: {error}");
+        }
     }
 }
