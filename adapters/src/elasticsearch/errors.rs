@@ -7,6 +7,17 @@ use serde::Deserialize;
 
 /// The longest message that is passed on: a server's may hold a whole document.
 const MESSAGE_CHARS: usize = 600;
+/// What is wrong with a document, whatever the state of the index. All other refusals may pass once
+/// somebody does something: they cost no row.
+const DOCUMENT_FAULTS: [&str; 7] = [
+    "document_parsing_exception",
+    "illegal_argument_exception",
+    "json_parse_exception",
+    "mapper_parsing_exception",
+    "parsing_exception",
+    "strict_dynamic_mapping_exception",
+    "x_content_parse_exception",
+];
 
 /// What an answer that is no success means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +141,19 @@ pub(super) fn judge(status: u16, fault: &Fault) -> Verdict {
         (404 | 405, _) => Verdict::Refused(format!(
             "the server does not know the request ({words}): is this Elasticsearch?"
         )),
-        (400..=499, _) => Verdict::Rejected(words),
+        (400, "index_closed_exception") => {
+            Verdict::Refused(format!("an index is closed: open it ({words})"))
+        }
+        (400, "illegal_argument_exception") if words.contains("pipeline with id") => {
+            Verdict::Refused(format!(
+                "an index's default_pipeline or final_pipeline is missing ({words}): create it, or \
+                 remove the setting"
+            ))
+        }
+        (400, kind) if DOCUMENT_FAULTS.contains(&kind) => Verdict::Rejected(words),
+        (400..=499, _) => {
+            Verdict::Refused(format!("the server refuses the request with {status} ({words})"))
+        }
         _ => Verdict::Unavailable(format!("the server answers with {status} ({words})")),
     }
 }
@@ -278,6 +301,16 @@ mod tests {
             Verdict::Refused,
             "`index_prefix`",
         );
+        check_kind(400, "index_closed_exception", "closed", Verdict::Refused, "open it");
+        check_kind(400, "snapshot_in_progress_exception", "x", Verdict::Refused, "snapshot");
+        check_kind(400, "", "", Verdict::Refused, "400");
+        check_kind(
+            400,
+            "illegal_argument_exception",
+            "pipeline with id [fts] does not exist",
+            Verdict::Refused,
+            "default_pipeline",
+        );
         check_kind(503, "master_not_discovered_exception", "", Verdict::Unavailable, "503");
         check_kind(413, "", "", Verdict::TooLarge, "`bulk_bytes`");
         check_kind(404, "", "no handler", Verdict::Refused, "is this Elasticsearch");
@@ -293,6 +326,17 @@ mod tests {
             "reason":"[1:20] failed to parse field [extra.hora] of type [long]",
             "caused_by":{"type":"illegal_argument_exception","reason":"For input string: \"x\""}}}"#;
         check(400, body, Verdict::Rejected, "field [extra.hora] of type [long]: For input string");
+    }
+
+    #[test]
+    fn only_what_is_wrong_with_a_document_rejects_it() {
+        for kind in DOCUMENT_FAULTS {
+            let body = format!(r#"{{"error":{{"type":"{kind}","reason":"x"}}}}"#);
+            check(400, &body, Verdict::Rejected, kind);
+            check(500, &body, Verdict::Unavailable, kind);
+        }
+        let immense = r#"{"error":{"type":"illegal_argument_exception","reason":"Document contains at least one immense term in field=\"extra.nota\""}}"#;
+        check(400, immense, Verdict::Rejected, "immense term");
     }
 
     #[test]
