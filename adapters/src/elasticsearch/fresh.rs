@@ -1,7 +1,7 @@
 //! What was written is not found until the server has refreshed the index: once a second, or when
 //! somebody asks for it. A read asks for it if this process has written since it last did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use fts_core::port::store::StoreError;
@@ -12,7 +12,7 @@ use super::client::Client;
 /// Which tables were written since they were last refreshed.
 #[derive(Debug, Default)]
 pub(super) struct Fresh {
-    /// Requests that wrote, by table.
+    /// Counts of requests that write, by table: one before each, one after its answer.
     written: Mutex<BTreeMap<Table, u64>>,
     /// How many of them were there when it was refreshed. Held while that goes on: who comes second
     /// reads what the first one has waited for.
@@ -20,10 +20,13 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// Notes that rows of `table` were written, or will be.
-    pub(super) fn written(&self, table: Table) {
+    /// Notes that rows of `tables` are about to be written, as some may be though no answer comes; or
+    /// that they were, as a refresh in between may have missed them.
+    pub(super) fn written(&self, tables: &BTreeSet<Table>) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        *written.entry(table).or_default() += 1;
+        for table in tables {
+            *written.entry(*table).or_default() += 1;
+        }
     }
 
     fn count(&self, table: Table) -> u64 {

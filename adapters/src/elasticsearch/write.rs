@@ -287,12 +287,12 @@ impl ElasticsearchStore {
         // Halves of what was too much at once wait here.
         let mut waiting = vec![body];
         while let Some(body) = waiting.pop() {
-            for table in body.items.iter().map(|it| it.table) {
-                self.fresh.written(table);
-            }
+            let tables = body.items.iter().map(|it| it.table).collect();
             let is_one = body.items.len() < 2;
-            let outcome = self.send_once(client, &body).await?;
-            let (again, reason) = match outcome {
+            self.fresh.written(&tables);
+            let outcome = self.send_once(client, &body).await;
+            self.fresh.written(&tables);
+            let (again, reason) = match outcome? {
                 Sent::Items { again, reason, rejected: more, done: others } => {
                     late = 0;
                     if again.len() < body.items.len() {

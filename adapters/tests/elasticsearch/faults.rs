@@ -259,6 +259,49 @@ async fn a_body_that_is_too_large_for_the_server_is_halved_down_to_the_row() {
     assert_eq!(counted.rows(), rows.map(|(name, count)| (name.to_owned(), count)));
 }
 
+/// The rows come into the index only after the refresh of somebody who read meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_under_way_when_somebody_read_is_found_by_who_reads_once_it_is_done() {
+    let (begun, mut has_begun) = tokio::sync::watch::channel(false);
+    let refreshes = Arc::new(AtomicU32::new(0));
+    let (counted, seen) = (Arc::clone(&refreshes), Arc::clone(&refreshes));
+    let store = store_on(move |line, body| {
+        if line.contains("/_refresh") {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        if line.contains("/_search") {
+            let nothing = r#"{"timed_out":false,"_shards":{"failed":0},"hits":{"hits":[]}}"#;
+            return (200, nothing.to_owned());
+        }
+        if let Some(other) = bulk_only(line) {
+            return other;
+        }
+        begun.send_replace(true);
+        for _ in 0..6_000 {
+            if seen.load(Ordering::SeqCst) > 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let rows = body.lines().filter(|it| it.starts_with("{\"index\"")).count();
+        let items = vec![r#"{"index":{"status":201}}"#; rows];
+        (200, format!("{{\"items\":[{}]}}", items.join(",")))
+    })
+    .await;
+    let read = async || {
+        assert_eq!(store.trades(&symbol("BTCUSDT"), 0, 99).await, Ok(Vec::new()));
+        refreshes.load(Ordering::SeqCst)
+    };
+    let rows = [batch(0)];
+    let meanwhile = async {
+        has_begun.wait_for(|it| *it).await.unwrap();
+        read().await
+    };
+    assert_eq!(tokio::join!(store.put(&rows), meanwhile), (Ok(()), 1));
+    assert_eq!(read().await, 2, "the refresh before may have missed it");
+    assert_eq!(read().await, 2, "nothing was written since");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_may_not_be_written_is_unavailable_until_it_may() {
     let Some(place) = place().await else { return };
