@@ -203,12 +203,7 @@ async fn only_released_segments_go_and_offsets_go_on() {
         log.append(vec![record(value)]).await.unwrap();
     }
     assert_eq!(log.bounds(Topic::Trade, 0).await, Ok((0, 200)), "nothing was released");
-    for topic in Topic::ALL {
-        for partition in 0..2 {
-            let (_, end) = log.bounds(topic, partition).await.unwrap();
-            log.release(topic, partition, end).await.unwrap();
-        }
-    }
+    release_all(&log).await;
     for value in 200..230 {
         log.append(vec![record(value)]).await.unwrap();
     }
@@ -241,6 +236,96 @@ async fn released_segments_go_by_age() {
         log.append(vec![record(value)]).await.unwrap();
     }
     assert!(log.bounds(Topic::Trade, 0).await.unwrap().0 > 20);
+}
+
+async fn release_all(log: &Journal) {
+    for topic in Topic::ALL {
+        for partition in 0..2 {
+            let (_, end) = log.bounds(topic, partition).await.unwrap();
+            log.release(topic, partition, end).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn old_segments_make_room_before_a_further_one_is_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) =
+        open(JournalConfig { segment_bytes: 1_000, retention_bytes: 3_000, ..config(dir.path()) });
+    for value in 0..200 {
+        log.append(vec![record(value)]).await.unwrap();
+    }
+    release_all(&log).await;
+    let before = segments(dir.path()).len();
+    // A folder in its place: the next segment can't be begun.
+    fs::create_dir(dir.path().join(format!("{:012}.log", before + 1))).unwrap();
+    for value in 200.. {
+        if log.append(vec![record(value)]).await.is_err() {
+            break;
+        }
+    }
+    let after = segments(dir.path()).len() - 1;
+    assert!(before > 9 && after <= 4, "{before} and {after} segments");
+}
+
+/// Set in the child process of the test below: where its small disk is.
+const DISK: &str = "FTS_JOURNAL_TEST_DISK";
+
+/// On a disk of 1 MiB, in memory, of which nobody else knows.
+#[tokio::test]
+async fn a_full_disk_is_freed_of_what_is_released_and_of_nothing_else() {
+    if let Ok(dir) = std::env::var(DISK) {
+        return fill(Path::new(&dir)).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "a_full_disk_is_freed_of_what_is_released_and_of_nothing_else";
+    let script = "mount -t tmpfs -o size=1m none \"$0\" && exec \"$@\"";
+    let outcome = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .arg(dir.path())
+        .arg(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(DISK, dir.path())
+        .output();
+    let told = outcome.map(|it| [it.stdout, it.stderr].concat()).unwrap_or_default();
+    let told = String::from_utf8_lossy(&told);
+    if told.contains("running 1 test") {
+        assert!(told.contains("filled and freed"), "{told}");
+    } else {
+        println!("SKIPPED: a small disk can't be mounted here: that takes user namespaces");
+    }
+}
+
+async fn fill(dir: &Path) {
+    let small = JournalConfig {
+        segment_bytes: 100_000,
+        retention_bytes: 200_000,
+        tail_bytes: 0,
+        ..config(dir)
+    };
+    let (log, _) = open(small);
+    let mut end = 0;
+    let full = loop {
+        // The disk is full in the middle of the eleventh segment.
+        match log.append((end..end + 100).map(record).collect()).await {
+            Ok(()) => end += 100,
+            Err(error) => break error,
+        }
+    };
+    let LogError::Unavailable(reason) = &full else { panic!("{full:?}") };
+    assert!(reason.contains("the disk is full"), "{reason}");
+    let held = (0..end).collect::<Vec<_>>();
+    assert_eq!(values(&log, 0).await, held, "nothing was released");
+    assert!(log.append((0..100).map(record).collect()).await.is_err(), "it is still full");
+    assert_eq!(values(&log, 0).await, held, "nothing was released");
+
+    release_all(&log).await;
+    assert_eq!(log.append((end..end + 100).map(record).collect()).await, Ok(()));
+    let (oldest, last) = log.bounds(Topic::Trade, 0).await.unwrap();
+    assert!(oldest > 0 && last == end + 100, "{oldest} to {last}");
+    assert_eq!(values(&log, oldest).await, (oldest..last).collect::<Vec<_>>());
+    drop(log);
+    println!("filled and freed");
 }
 
 #[test]

@@ -111,6 +111,8 @@ impl Writer {
     fn commit(&mut self, batches: PerStream<Vec<Record>>) -> Result<(), LogError> {
         let started = Instant::now();
         if self.position >= self.config.segment_bytes {
+            // Before it, too: on a full disk there is room for it only once others are gone.
+            self.sweep();
             self.roll().map_err(|error| self.refuse(&error))?;
             self.sweep();
         }
@@ -125,7 +127,11 @@ impl Writer {
         let runs = encode_unit(&mut self.buffer, at, self.config.clock.now(), &units);
         drop(units);
         if let Err(error) = self.write() {
-            return Err(self.refuse(&error));
+            let refused = self.refuse(&error);
+            if matches!(refused, LogError::Broken(_)) || !self.sweep() {
+                return Err(refused);
+            }
+            self.write().map_err(|error| self.refuse(&error))?;
         }
         self.position += self.buffer.len() as u64;
         let records: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
@@ -198,9 +204,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops the oldest segments that are too old or too many, as far as nobody needs them.
-    fn sweep(&self) {
+    /// Drops the oldest segments that are too old or too many, as far as nobody needs them. Whether
+    /// there were any.
+    fn sweep(&self) -> bool {
         let now = self.config.clock.now();
+        let mut is_freed = false;
         loop {
             let mut state = self.shared.state();
             let (count, bytes) = (state.segments.len(), state.bytes());
@@ -213,10 +221,11 @@ impl Writer {
                 && ended_at.is_some_and(|at| now.millis() - at.millis() > self.config.retention_ms);
             let is_much = bytes > self.config.retention_bytes;
             if !(is_old || is_much) || !state.is_oldest_released() {
-                return;
+                return is_freed;
             }
-            let Some(oldest) = state.segments.pop_front() else { return };
+            let Some(oldest) = state.segments.pop_front() else { return is_freed };
             drop(state);
+            is_freed = true;
             let path = segment_path(&self.config.dir, oldest.seq);
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove an old segment");
