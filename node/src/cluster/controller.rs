@@ -255,6 +255,7 @@ impl Decider {
                 }
             }
         }
+        self.heard.retain(|(name, _), _| peers.iter().any(|it| it.name == *name));
         if is_news {
             let symbols = Arc::clone(&self.symbols);
             tokio::spawn(async move {

@@ -84,6 +84,8 @@ impl Flapping {
         now: Duration,
         nodes: impl IntoIterator<Item = (&'a Arc<str>, bool)>,
     ) -> BTreeSet<Arc<str>> {
+        let nodes: BTreeMap<&Arc<str>, bool> = nodes.into_iter().collect();
+        self.alive.retain(|name, _| nodes.contains_key(name));
         for (name, is_alive) in nodes {
             // Whoever is seen for the first time has not come back.
             if !is_alive && !self.alive.contains_key(name) {

@@ -144,7 +144,8 @@ async fn questions_to_another_process_are_answered_over_links_that_come_and_go()
     // It stands still, is dropped, and goes on as if nothing had been.
     other.signal("-STOP");
     let still = ask("gateway", PATIENCE).await;
-    assert!(matches!(still, Err(CallError::Cut)), "{still:?}");
+    // `Down`: on a busy machine the link may have been lost before.
+    assert!(matches!(still, Err(CallError::Cut | CallError::Down)), "{still:?}");
     up(false).await;
     other.signal("-CONT");
     up(true).await;
