@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use self::calm::{Debounced, Flapping, QUIET, QUIET_CERTAIN};
-use self::handover::{Handover, OVERDUE};
+use self::handover::{Handover, InForce, OVERDUE};
 use super::gossip::{Gossip, Peer};
 use super::registry::{BUCKETS, Registry};
 use super::symbols::Symbols;
@@ -129,7 +129,7 @@ impl Controller {
             placed: None,
             handover: Handover::default(),
             target: Arc::default(),
-            in_force: Arc::default(),
+            in_force: InForce::default(),
             refreshed: Duration::ZERO,
             confirmed: None,
             told: Told::default(),
@@ -210,7 +210,7 @@ struct Decider {
     refreshed: Duration,
     target: Arc<Share>,
     /// What this node does in fact, as of the last look.
-    in_force: Arc<Share>,
+    in_force: InForce,
     /// Who has confirmed its share of which placement.
     confirmed: Option<(u64, BTreeSet<Arc<str>>)>,
     told: Told,
@@ -300,9 +300,9 @@ impl Decider {
         };
         let epoch = epoch_text(&placement);
         let settled = Arc::clone(&self.settled.borrow_and_update());
-        if is_moved || !Arc::ptr_eq(&settled, &self.in_force) {
-            self.in_force = Arc::clone(&settled);
-            let is_settled = handover::includes(&settled, &self.target);
+        let asked = Arc::clone(&self.shares.borrow());
+        if self.in_force.settle(&settled, &asked) || is_moved {
+            let is_settled = self.in_force.includes(&self.target);
             self.told.settled = if is_settled { epoch.clone() } else { String::new() };
         }
         if is_moved || !self.handover.is_done() {
@@ -358,6 +358,7 @@ impl Decider {
                     metrics::gauge!(SHARE_SYMBOLS, "feed" => feed).set(count(symbols.len()));
                 }
                 metrics::gauge!(SHARE_PARTITIONS).set(count(share.partitions.len()));
+                self.in_force.ask(&share);
                 *before = Arc::new(share);
             }
             is_other

@@ -73,9 +73,37 @@ impl Handover {
     }
 }
 
-/// Whether all of `part` is in `whole`.
-pub(super) fn includes(whole: &Share, part: &Share) -> bool {
-    shards(part).is_subset(&shards(whole))
+/// What this node does and goes on doing: what it is ending does not count, be it asked for again.
+#[derive(Debug, Default)]
+pub(super) struct InForce {
+    settled: Arc<Share>,
+    sound: BTreeSet<Shard>,
+}
+
+impl InForce {
+    /// All of `settled` is done; `asked` was asked for last. Whether that is news.
+    pub(super) fn settle(&mut self, settled: &Arc<Share>, asked: &Arc<Share>) -> bool {
+        if Arc::ptr_eq(settled, &self.settled) {
+            return false;
+        }
+        self.settled = Arc::clone(settled);
+        self.sound = shards(settled);
+        if !Arc::ptr_eq(settled, asked) {
+            self.ask(asked);
+        }
+        true
+    }
+
+    /// Something else is asked for.
+    pub(super) fn ask(&mut self, asked: &Share) {
+        let asked = shards(asked);
+        self.sound.retain(|shard| asked.contains(shard));
+    }
+
+    /// Whether all of `target` is done.
+    pub(super) fn includes(&self, target: &Share) -> bool {
+        shards(target).is_subset(&self.sound)
+    }
 }
 
 fn shards(share: &Share) -> BTreeSet<Shard> {
@@ -127,6 +155,24 @@ mod tests {
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
+    }
+
+    #[test]
+    fn what_is_being_ended_is_not_done_though_it_is_asked_for_again() {
+        let [more, less] = [&["a"][..], &["a", "b"]].map(|it| Arc::new(placement(it).share("a")));
+        let mut it = InForce::default();
+        assert!(it.settle(&more, &more) && !it.settle(&more, &more));
+        assert!(it.includes(&more) && it.includes(&less));
+        it.ask(&less);
+        assert!(it.includes(&less), "what stays goes on");
+        it.ask(&more);
+        assert!(!it.includes(&more), "it was ended meanwhile, and begins anew");
+        // A word that comes late does not know of it.
+        let late = Arc::new((*more).clone());
+        assert!(it.settle(&late, &less));
+        assert!(!it.includes(&more) && it.includes(&less));
+        assert!(it.settle(&more, &more));
+        assert!(it.includes(&more));
     }
 
     #[test]
