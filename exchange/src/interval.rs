@@ -60,27 +60,32 @@ impl Interval {
         self.name
     }
 
-    /// The open time (ms UTC) of the candle that `time` (ms UTC) falls into.
+    /// The open time (ms UTC) of the candle that `time` (ms UTC) falls into; the first time there is
+    /// where it opens before that.
     pub const fn open_of(self, time: i64) -> i64 {
         match self.length {
-            Length::Millis(length) => time.div_euclid(length) * length,
-            Length::Week => (time - FIRST_MONDAY).div_euclid(WEEK) * WEEK + FIRST_MONDAY,
+            Length::Millis(length) => time.div_euclid(length).saturating_mul(length),
+            Length::Week => {
+                let weeks = time.saturating_sub(FIRST_MONDAY).div_euclid(WEEK);
+                weeks.saturating_mul(WEEK).saturating_add(FIRST_MONDAY)
+            }
             Length::Month => {
                 let (year, month) = month_of(time.div_euclid(DAY));
-                first_day(year, month) * DAY
+                first_day(year, month).saturating_mul(DAY)
             }
         }
     }
 
-    /// The open time of the candle after the one that opens at `open` (both ms UTC).
+    /// The open time of the candle after the one that opens at `open` (both ms UTC); the last time
+    /// there is where it would open after that.
     pub const fn end_of(self, open: i64) -> i64 {
         match self.length {
-            Length::Millis(length) => open + length,
-            Length::Week => open + WEEK,
+            Length::Millis(length) => open.saturating_add(length),
+            Length::Week => open.saturating_add(WEEK),
             Length::Month => {
                 let (year, month) = month_of(open.div_euclid(DAY));
                 let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-                first_day(year, month) * DAY
+                first_day(year, month).saturating_mul(DAY)
             }
         }
     }
@@ -91,7 +96,7 @@ impl Interval {
         match self.length {
             Length::Millis(length) => open.saturating_sub(length.saturating_mul(steps)),
             Length::Week => open.saturating_sub(WEEK.saturating_mul(steps)),
-            Length::Month => (0..count).fold(open, |open, _| self.open_of(open - 1)),
+            Length::Month => (0..count).fold(open, |open, _| self.open_of(open.saturating_sub(1))),
         }
     }
 }
@@ -129,6 +134,20 @@ mod tests {
         assert_eq!(interval.open_of(open), open, "{name}");
         assert_eq!(interval.open_of(end - 1), open, "{name}");
         assert_eq!(interval.back(end, 1), open, "{name}");
+    }
+
+    #[test]
+    fn no_time_is_too_far() {
+        for interval in Interval::ALL {
+            for time in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
+                let open = interval.open_of(time);
+                let end = interval.end_of(open);
+                assert!(open <= end, "{}: {open} to {end}", interval.name());
+                assert!(time.abs_diff(open) <= 31 * DAY.unsigned_abs(), "{}", interval.name());
+                assert!(interval.end_of(time) >= time, "{}", interval.name());
+                assert!(interval.back(open, 2) <= open, "{}", interval.name());
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,9 @@ async fn a_seeded_market_tells_the_truth_page_by_page() {
         let klines =
             api(&exchange, &format!("klines?symbol=BTCUSDT&interval={interval}&limit=1000")).await;
         check_candles(&candles, klines.as_array().unwrap(), interval);
+        let late = format!("/truth/{question}&from_time={}", i64::MAX);
+        let page = get(&exchange, &late).await.json();
+        assert_eq!(page, json!({ "rows": [], "next_from_time": null }), "{interval}");
     }
     exchange.stop().await;
 }
