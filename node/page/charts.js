@@ -94,8 +94,10 @@ function small(parent, name, prepare) {
   parent.append(figure);
   const chart = createChart(plot, options(true));
   const api = prepare(chart, value, plot);
-  matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => chart.applyOptions(options(true)));
-  return { ...api, remove() { chart.remove(); figure.remove(); } };
+  const gone = new AbortController();
+  const restyle = () => chart.applyOptions(options(true));
+  matchMedia("(prefers-color-scheme: light)").addEventListener("change", restyle, { signal: gone.signal });
+  return { ...api, remove() { gone.abort(); chart.remove(); figure.remove(); } };
 }
 
 /** Best bid and ask of one symbol over time. */

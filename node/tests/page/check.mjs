@@ -129,6 +129,22 @@ try {
     await until("one row", () => document.querySelectorAll("#rows tr").length === 1);
     await page.locator("#filter").fill("");
   });
+  await check("a chart that is gone hears of no other colours", async () => {
+    await page.evaluate(async () => {
+      const { bookChart, countChart } = await import("/charts.js");
+      for (const make of [bookChart, countChart]) {
+        const chart = make(document.body, "gone");
+        chart.remove();
+      }
+    });
+    const before = errors.length;
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await page.evaluate(() => new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen))));
+    }
+    const more = errors.splice(before);
+    expect(more.length === 0, more.join("; "));
+  });
   for (const [width, height] of [[1280, 800], [390, 844]]) {
     await check(`nothing overflows at ${width} × ${height}`, async () => {
       await page.setViewportSize({ width, height });
