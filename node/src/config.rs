@@ -37,6 +37,9 @@ pub(crate) use self::stores::{StoreConfig, StoreEntry};
 use self::written::Written;
 use crate::cluster::settings;
 
+/// The streams that the exchange allows a connection.
+const STREAMS_MAX: usize = 1_024;
+
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -140,11 +143,14 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
     let ingest = &written.ingest;
     ensure!((1..=2).contains(&ingest.feeds), "`ingest.feeds` is {}: write 1 or 2", ingest.feeds);
     ensure!(ingest.symbols_per_socket > 0, "`ingest.symbols_per_socket` is 0: write at least 1");
-    let streams = ingest.symbols_per_socket.min(symbols.len()) * channels.len();
+    // However few symbols there are: more may come while it runs.
+    let symbols_max = STREAMS_MAX / channels.len().max(1);
     ensure!(
-        streams <= 1_024,
-        "`ingest.symbols_per_socket` × `ingest.channels` makes {streams} streams a connection; the \
-         exchange allows 1,024: lower one of them"
+        ingest.symbols_per_socket <= symbols_max,
+        "`ingest.symbols_per_socket` is {}, with {} `ingest.channels` each: the exchange allows \
+         {STREAMS_MAX} streams a connection; write at most {symbols_max}",
+        ingest.symbols_per_socket,
+        channels.len()
     );
     ensure!(
         ingest.backoff_min_ms > 0 && ingest.backoff_min_ms <= ingest.backoff_max_ms,
@@ -492,6 +498,8 @@ mod tests {
         refused("", &["symbols=[\"BTC/USDT\"]"], "symbols");
         refused("", &["ingest.channels=[\"tarde\"]"], "ingest.channels");
         refused("", &["binance.stream_url=https://x"], "binance.stream_url");
+        refused("", &["ingest.symbols_per_socket=342"], "write at most 341");
+        refused("", &["ingest.symbols_per_socket=9223372036854775807"], "write at most 341");
         refused("", &["alerts.window_ms=1500"], "alerts.window_ms");
         refused("", &["alerts.threshold_percent=\"1%\""], "alerts.threshold_percent");
         refused("", &["aggregate.flush_interval_ms=5s"], "aggregate.flush_interval_ms");
@@ -510,6 +518,21 @@ mod tests {
         refused("", &["transactions.rules=[]"], "transactions.rules");
         refused("[[transactions.rules]]\ncolumn = 'x'\nfrom = ['x']\nas = 'float'", &[], "float");
         refused("", &["nothing"], "nothing");
+    }
+
+    /// Symbols come and go while it runs: a connection has room for as many as it may have.
+    #[test]
+    fn a_connection_may_have_all_the_streams_that_the_exchange_allows() {
+        let streams = |channels: &str, per_socket: usize| {
+            let (per_socket, channels) = (
+                format!("ingest.symbols_per_socket={per_socket}"),
+                format!("ingest.channels={channels}"),
+            );
+            load_with("", &["symbols=[\"BTCUSDT\"]", &per_socket, &channels]).is_ok()
+        };
+        assert!(streams("[\"trade\"]", 1_024) && !streams("[\"trade\"]", 1_025));
+        assert!(streams("[\"trade\", \"bookTicker\"]", 512));
+        assert!(!streams("[\"trade\", \"bookTicker\"]", 513));
     }
 
     #[test]
