@@ -36,6 +36,7 @@ pub(crate) use self::flows::BatchConfig;
 pub(crate) use self::stores::{StoreConfig, StoreEntry};
 use self::written::Written;
 use crate::cluster::settings;
+use crate::telemetry;
 
 /// The streams that the exchange allows a connection.
 const STREAMS_MAX: usize = 1_024;
@@ -181,6 +182,7 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
         "`aggregate.flush_interval_ms` is {}: it is in milliseconds, at most 60000",
         written.aggregate.flush_interval_ms
     );
+    telemetry::check_filter(&written.telemetry.filter)?;
     log::check(&written.log)?;
     let alert = alert(&written)?;
     let mut retention = Vec::new();
@@ -508,6 +510,7 @@ mod tests {
         refused("", &["http.hosts=[\"https://ticks.example.org\"]"], "http.hosts");
         refused("", &["http.hosts=[\"ticks.example.org:443\"]"], "http.hosts");
         refused("", &["log.kind=\"rabbit\""], "log.kind");
+        refused("", &["telemetry.filter=inof"], "`inof` is no level");
         refused("", &["batch.enabled=true"], "FTS_BATCH_KEY");
         refused("", &["batch.schedule=24h"], "batch.schedule");
         refused("", &["batch.zone=Madrid"], "batch.zone");
