@@ -319,7 +319,10 @@ fn percent(value: Decimal) -> String {
     }
 }
 
-/// The unit of the times in an answer, by the header `X-MBX-TIME-UNIT`.
+/// The header that names the unit of the times in an answer.
+pub(super) const TIME_UNIT: &str = "x-mbx-time-unit";
+
+/// The unit of the times in an answer, by the header [`TIME_UNIT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimeUnit {
     Milliseconds,
@@ -328,7 +331,7 @@ pub(super) enum TimeUnit {
 
 impl TimeUnit {
     fn asked(headers: &HeaderMap) -> Result<Self, Refusal> {
-        match headers.get("x-mbx-time-unit").map(|value| value.as_bytes()) {
+        match headers.get(TIME_UNIT).map(|value| value.as_bytes()) {
             None | Some(b"MILLISECOND" | b"millisecond") => Ok(Self::Milliseconds),
             Some(b"MICROSECOND" | b"microsecond") => Ok(Self::Microseconds),
             Some(_) => Err(Refusal::time_unit()),

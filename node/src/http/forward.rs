@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::App;
+use super::exchange::TIME_UNIT;
 use super::refusal::Refusal;
 
 /// Says that a request was passed on: it is not passed on again.
@@ -42,7 +43,7 @@ pub(super) async fn to_owner(
     next: Next,
 ) -> Response {
     let Some(owner) = owner(&app, &request) else { return next.run(request).await };
-    match ask(owner, &Method::GET, request.uri()).await {
+    match ask(owner, &Method::GET, request.uri(), request.headers()).await {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(%owner, %error, "it does not answer; answering here");
@@ -57,7 +58,7 @@ pub(super) async fn to_runner(app: &App, headers: &HeaderMap, uri: &Uri) -> Opti
     if headers.contains_key(FORWARDED) {
         return None;
     }
-    let answer = ask(runner, &Method::POST, uri).await;
+    let answer = ask(runner, &Method::POST, uri, headers).await;
     Some(answer.unwrap_or_else(|error| {
         let text = format!("the node that runs the batch does not answer ({error}): ask again");
         Refusal::unavailable(text).into_response()
@@ -66,7 +67,7 @@ pub(super) async fn to_runner(app: &App, headers: &HeaderMap, uri: &Uri) -> Opti
 
 /// Another node's answer, as JSON.
 pub(super) async fn get_json(node: SocketAddr, path: &str) -> anyhow::Result<Value> {
-    let response = ask(node, &Method::GET, &path.parse()?).await?;
+    let response = ask(node, &Method::GET, &path.parse()?, &HeaderMap::new()).await?;
     ensure!(response.status().is_success(), "it answered {}", response.status());
     let body = tokio::time::timeout(PATIENCE, to_bytes(response.into_body(), ANSWER_MAX)).await??;
     Ok(serde_json::from_slice(&body)?)
@@ -88,21 +89,61 @@ fn owner(app: &App, request: &Request) -> Option<SocketAddr> {
     nodes.owner(&Symbol::new(&symbol).ok()?)
 }
 
-async fn ask(node: SocketAddr, method: &Method, uri: &Uri) -> anyhow::Result<Response> {
+async fn ask(
+    node: SocketAddr,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> anyhow::Result<Response> {
     let asked = async {
         let stream = TcpStream::connect(node).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the answer's body, or with whoever asked.
         tokio::spawn(async move { drop(connection.await) });
-        let path = uri.path_and_query().context("a request without a path")?.as_str();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, node.to_string())
-            .header(FORWARDED, "1")
-            .body(Body::empty())?;
+        let request = passed_on(node, method, uri, headers)?;
         Ok(sender.send_request(request).await?.map(Body::new))
     };
     tokio::time::timeout(PATIENCE, asked).await.context("no answer")?
+}
+
+/// The request as another node gets it: of its headers, what its answer depends on.
+fn passed_on(
+    node: SocketAddr,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> anyhow::Result<Request> {
+    let path = uri.path_and_query().context("a request without a path")?.as_str();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, node.to_string())
+        .header(FORWARDED, "1")
+        .body(Body::empty())?;
+    if let Some(unit) = headers.get(TIME_UNIT) {
+        request.headers_mut().insert(TIME_UNIT, unit.clone());
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_of_times_that_was_asked_for_is_passed_on() {
+        let node = "127.0.0.1:8080".parse().unwrap();
+        let uri = Uri::from_static("/api/v3/klines?symbol=BTCUSDT&interval=1m");
+        let mut headers = HeaderMap::new();
+        let passed = passed_on(node, &Method::GET, &uri, &headers).unwrap();
+        assert_eq!(passed.uri(), &uri);
+        assert_eq!(passed.headers().get(HOST).unwrap(), "127.0.0.1:8080");
+        assert_eq!((passed.headers().get(TIME_UNIT), passed.headers().len()), (None, 2));
+        headers.insert(TIME_UNIT, "MICROSECOND".parse().unwrap());
+        headers.insert("cookie", "a=b".parse().unwrap());
+        let passed = passed_on(node, &Method::GET, &uri, &headers).unwrap();
+        assert_eq!(passed.headers().get(TIME_UNIT).unwrap(), "MICROSECOND");
+        assert_eq!(passed.headers().len(), 3, "nothing else of it: {:?}", passed.headers());
+    }
 }
