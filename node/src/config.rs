@@ -192,7 +192,7 @@ fn check(written: Written) -> anyhow::Result<NodeConfig> {
             retention.push((table, keep_ms));
         }
     }
-    let stores = stores::check(&written.stores, &retention)?;
+    let stores = stores::check(&written.stores, &retention, &written.data_dir)?;
     let listen = &written.http.listen;
     let http_listen = listen.parse().with_context(|| {
         format!(

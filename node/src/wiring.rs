@@ -82,7 +82,7 @@ pub(crate) fn open_stores(config: &NodeConfig) -> anyhow::Result<Vec<StorePort>>
 pub(crate) fn open_store(config: &NodeConfig, entry: &StoreEntry) -> anyhow::Result<StorePort> {
     let store: Arc<dyn Store> = match &entry.config {
         StoreConfig::Sqlite(section) => {
-            let path = section.path.clone().unwrap_or_else(|| config.data_dir.join("fts.sqlite"));
+            let path = section.path(&config.data_dir);
             Arc::new(SqliteStore::open(SqliteConfig { path })?)
         }
         StoreConfig::Scylla(section) => {

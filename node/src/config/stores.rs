@@ -3,7 +3,7 @@
 //! What all kinds have in common stands in [`StoreEntry`]; what only one kind has, in its section,
 //! a variant of [`StoreConfig`].
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use fts_adapters::elasticsearch::ElasticsearchConfig;
@@ -68,13 +68,21 @@ impl StoreConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sqlite {
     /// Where it is; without one, in the data directory.
-    pub(crate) path: Option<PathBuf>,
+    path: Option<PathBuf>,
 }
 
-/// The stores as `written`; `retention` is that of all of them.
+impl Sqlite {
+    /// The file, of a node with this data directory.
+    pub(crate) fn path(&self, data_dir: &Path) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| data_dir.join("fts.sqlite"))
+    }
+}
+
+/// The stores as `written`, of a node with this `data_dir`; `retention` is that of all of them.
 pub(super) fn check(
     written: &[toml::Table],
     retention: &[(Table, i64)],
+    data_dir: &Path,
 ) -> anyhow::Result<Vec<StoreEntry>> {
     ensure!(!written.is_empty(), "`stores` is empty: leave it out, or name one");
     let mut entries: Vec<StoreEntry> = Vec::new();
@@ -88,17 +96,73 @@ pub(super) fn check(
         );
         entries.push(entry);
     }
-    let paths: Vec<_> = entries
-        .iter()
-        .filter_map(|it| match &it.config {
-            StoreConfig::Sqlite(it) => Some(it.path.as_ref()),
-            StoreConfig::Scylla(_) | StoreConfig::Kafka(_) | StoreConfig::Elasticsearch(_) => None,
-        })
-        .collect();
-    for (index, path) in paths.iter().enumerate() {
-        ensure!(!paths.iter().take(index).any(|it| it == path), "`stores` has one `path` twice");
+    for (index, entry) in entries.iter().enumerate() {
+        let place = Place::of(&entry.config, data_dir);
+        let same = |it: &&StoreEntry| Place::of(&it.config, data_dir).is_also(&place);
+        if let Some(other) = entries.iter().take(index).find(same) {
+            bail!(
+                "`stores`: {} and {} write to one place, {:?}: give one another `{}`, or leave it out",
+                other.name,
+                entry.name,
+                place.name,
+                place.key
+            );
+        }
     }
     Ok(entries)
+}
+
+/// Where the rows of a store are.
+struct Place {
+    /// Which key says so, beside the servers.
+    key: &'static str,
+    /// The servers; none for a file.
+    servers: Vec<String>,
+    /// What it is called there.
+    name: String,
+}
+
+impl Place {
+    fn of(config: &StoreConfig, data_dir: &Path) -> Self {
+        let (key, servers, name) = match config {
+            StoreConfig::Sqlite(it) => {
+                let path = resolved(&it.path(data_dir));
+                ("path", &[][..], path.to_string_lossy().into_owned())
+            }
+            StoreConfig::Scylla(it) => ("keyspace", &it.nodes[..], it.keyspace.clone()),
+            StoreConfig::Kafka(it) => ("topic_prefix", &it.brokers[..], it.topic_prefix.clone()),
+            StoreConfig::Elasticsearch(it) => {
+                ("index_prefix", &it.nodes[..], it.index_prefix.clone())
+            }
+        };
+        let plain = |server: &String| {
+            let server = server.to_lowercase();
+            let address = server.split_once("://").map_or(&*server, |(_, address)| address);
+            address.trim_end_matches('/').to_owned()
+        };
+        Self { key, servers: servers.iter().map(plain).collect(), name }
+    }
+
+    /// Whether both are one place. Clusters that have a server in common are one.
+    fn is_also(&self, other: &Self) -> bool {
+        (self.key, &self.name) == (other.key, &other.name)
+            && (self.servers.is_empty() || self.servers.iter().any(|it| other.servers.contains(it)))
+    }
+}
+
+/// The absolute path. Links are followed as far as it is there; of what is not, `..` goes by its name.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|it| Some((it, it.canonicalize().ok()?)));
+    let Some((there, mut resolved)) = there else { return path };
+    for part in path.strip_prefix(there).into_iter().flat_map(Path::components) {
+        match part {
+            Component::ParentDir => drop(resolved.pop()),
+            Component::Normal(name) => resolved.push(name),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    resolved
 }
 
 fn entry(mut section: toml::Table, retention: &[(Table, i64)]) -> anyhow::Result<StoreEntry> {
@@ -174,7 +238,7 @@ mod tests {
     fn read(text: &str) -> anyhow::Result<Vec<StoreEntry>> {
         let mut written: toml::Table = toml::from_str(text)?;
         let stores: Vec<toml::Table> = written.remove("stores").unwrap().try_into()?;
-        check(&stores, &[(Table::Trades, 5), (Table::Candles, 7)])
+        check(&stores, &[(Table::Trades, 5), (Table::Candles, 7)], Path::new("data"))
     }
 
     #[track_caller]
@@ -232,13 +296,57 @@ mod tests {
     }
 
     #[test]
+    fn two_stores_do_not_write_to_one_place() {
+        #[track_caller]
+        fn check(kind: &str, one: &str, other: &str, key: Option<&str>) {
+            let of = |name, keys| format!("[[stores]]\nkind = '{kind}'\nname = '{name}'\n{keys}\n");
+            let text = of("a", one) + &of("b", other);
+            match key {
+                Some(key) => refused(&text, &["a and b", &format!("give one another `{key}`")]),
+                None => assert_eq!(read(&text).unwrap().len(), 2),
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let path = |path: &Path| format!("path = '{}'", path.display());
+        let file = |one: &str, other: &str, key| check("sqlite", one, other, key);
+        file("", &path(Path::new("data/fts.sqlite")), Some("path"));
+        file("", &path(&here.join("data/fts.sqlite")), Some("path"));
+        file("", &path(Path::new("fts.sqlite")), None);
+        file("path = 'x/a'", "path = './x//a'", Some("path"));
+        file("path = 'x/a'", "path = 'no-such-folder/../x/a'", Some("path"));
+        file("path = 'x/a'", "path = 'x/b'", None);
+        #[cfg(unix)]
+        {
+            let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+            std::fs::create_dir(&real).unwrap();
+            std::os::unix::fs::symlink(&real, &link).unwrap();
+            file(&path(&real.join("a")), &path(&link.join("a")), Some("path"));
+        }
+        let scylla = |one: &str, other: &str, key| check("scylla", one, other, key);
+        let nodes = "nodes = ['a:9042', 'b:9042']";
+        scylla(nodes, "nodes = ['B:9042', 'c:9042']", Some("keyspace"));
+        scylla(nodes, "nodes = ['b:9042']\nkeyspace = 'other'", None);
+        scylla(nodes, "nodes = ['c:9042']", None);
+        let elastic = |one: &str, other: &str, key| check("elasticsearch", one, other, key);
+        elastic("nodes = ['https://a:9200']", "nodes = ['a:9200/']", Some("index_prefix"));
+        elastic("nodes = ['a:9200']", "nodes = ['a:9200']\nindex_prefix = 'x-'", None);
+        let kafka = |one: &str, other: &str, key| check("kafka", one, other, key);
+        kafka("brokers = ['a:9092']", "brokers = ['a:9092', 'b:9092']", Some("topic_prefix"));
+        kafka("brokers = ['a:9092']", "brokers = ['a:9092']\ntopic_prefix = 'x.'", None);
+    }
+
+    #[test]
     fn what_is_wrong_is_refused_with_its_place() {
         let second = "[[stores]]\nkind = \"sqlite\"\n[[stores]]\n";
         refused("stores = []", &["`stores` is empty"]);
         refused(&format!("{second}path = \"x\""), &["number 2", "`kind` is missing", "sqlite"]);
         refused(&format!("{second}kind = \"oracle\""), &["number 2", "\"oracle\"", "sqlite"]);
         refused(&format!("{second}kind = \"sqlite\""), &["two of the name sqlite"]);
-        refused(&format!("{second}kind = \"sqlite\"\nname = \"b\""), &["`path` twice"]);
+        refused(
+            &format!("{second}kind = \"sqlite\"\nname = \"b\""),
+            &["sqlite and b", "give one another `path`"],
+        );
         refused("[[stores]]\nkind = \"sqlite\"\npaht = \"x\"", &["number 1", "paht"]);
         refused("[[stores]]\nkind = \"sqlite\"\nname = \"a/b\"", &["a-z"]);
         refused("[[stores]]\nkind = \"sqlite\"\ntables = []", &["`tables` is empty"]);
