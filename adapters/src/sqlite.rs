@@ -1,7 +1,7 @@
 //! The store as one SQLite file: for one node, and for whoever reads it with SQL.
 //!
 //! One thread writes, in transactions of everything that waits; reads have connections of their
-//! own and see the last commit. Any number of other processes may read while the node writes.
+//! own, see the last commit and end within seconds. Any number of other processes may read while the node writes.
 //! Keys lead with time, so that inserts go to the right edges of few trees and retention cuts at
 //! the left ones: `docs/decisions/0002-sqlite-keys.md`.
 

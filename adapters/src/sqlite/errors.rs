@@ -66,6 +66,9 @@ fn advice(error: &Error) -> &'static str {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
             ": the file is damaged; move it away, and the node makes it again from the log"
         }
+        ErrorCode::OperationInterrupted => {
+            ": it read for too long and was ended; ask for less, or for a shorter span of time"
+        }
         ErrorCode::OutOfMemory => ": the process is out of memory",
         ErrorCode::FileLockingProtocolFailed => ": too many processes open it at once; try again",
         _ => "",
@@ -112,7 +115,7 @@ mod tests {
         check(ffi::SQLITE_CANTOPEN, false, "folder exists");
         check(ffi::SQLITE_CORRUPT, false, "damaged");
         check(ffi::SQLITE_NOMEM, false, "memory");
-        check(ffi::SQLITE_INTERRUPT, false, "");
+        check(ffi::SQLITE_INTERRUPT, false, "shorter span");
     }
 
     #[test]
