@@ -221,6 +221,8 @@ fn step_all(markets: &mut [Market], view: &View, time: i64) -> Rows {
         for _ in 0..trades {
             market.trade(time - STEP_MS / 4, &mut rows);
         }
+        // The day's candle is stored while it grows: what is read begins with its day.
+        rows.candles.extend(market.candles.last().cloned().flatten());
         let (book, second) = (market.book(), Interval::Second.floor(time));
         if second > market.opened_at {
             market.opened_at = second;

@@ -35,6 +35,7 @@ mod live;
 pub(crate) mod nodes;
 mod page;
 mod params;
+mod reach;
 mod refusal;
 mod status;
 mod stocks;

@@ -9,6 +9,7 @@ use fts_core::port::store::{End, Span, StoreError};
 use fts_core::row::{Candle, CandleRow};
 
 use super::App;
+use super::reach::Reach;
 
 /// Which candles are wanted, by open time in epoch milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +22,7 @@ pub(super) struct Wanted {
     pub(super) limit: usize,
 }
 
-/// Reads candles, oldest first.
+/// Reads candles, oldest first; `None` of a symbol that nobody knows.
 ///
 /// Between two candles whose trade ids join, nothing traded: those intervals are filled with flat
 /// candles at the close before, as the exchange fills them. Where ids are missing in between, it is
@@ -31,10 +32,12 @@ pub(super) async fn read(
     symbol: &Symbol,
     interval: Interval,
     wanted: Wanted,
-) -> Result<Vec<CandleRow>, StoreError> {
+) -> Result<Option<Vec<CandleRow>>, StoreError> {
+    let Some(reach) = Reach::of(app, symbol).await? else { return Ok(None) };
     let (from, to) = (wanted.from.unwrap_or(i64::MIN), wanted.to.unwrap_or(i64::MAX));
     let end = if wanted.from.is_some() { End::Oldest } else { End::Newest };
     let stored = async |from: i64, to: i64, limit: usize, end: End| {
+        let (from, to) = (from.max(reach.from), to.min(reach.to));
         if from > to {
             return Ok(Vec::new());
         }
@@ -52,7 +55,7 @@ pub(super) async fn read(
     if all || end == End::Newest {
         overlay(&mut rows, live(app, symbol, interval));
     }
-    Ok(fill(&rows, from, to, wanted.limit, end))
+    Ok(Some(fill(&rows, from, to, wanted.limit, end)))
 }
 
 /// The newest candle of `interval`, maybe ahead of the store.

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::App;
 use super::candles::{self, Wanted};
 use super::params::{Bound, Params, Symbols};
+use super::reach::Reach;
 use super::refusal::Refusal;
 
 /// As many candles as the exchange gives at once.
@@ -60,10 +61,7 @@ pub(super) async fn klines(
     if zone.is_none_or(|offset| offset % interval.millis() != 0) {
         return Err(Refusal::invalid("timeZone"));
     }
-    let rows = candles::read(&app, &symbol, interval, wanted).await?;
-    if rows.is_empty() && !app.follows(&symbol) {
-        return Err(Refusal::symbol());
-    }
+    let rows = candles::read(&app, &symbol, interval, wanted).await?.ok_or_else(Refusal::symbol)?;
     Ok(Json(rows.iter().map(|row| kline(row, unit)).collect::<Vec<_>>()).into_response())
 }
 
@@ -181,7 +179,8 @@ async fn newest_ticker(app: &App, symbol: &Symbol) -> Result<Option<Ticker>, Ref
     if let Some(ticker) = app.web.view.symbol(symbol).and_then(|view| view.ticker) {
         return Ok(Some(*ticker));
     }
-    let span = Span { from: i64::MIN, to: i64::MAX, limit: 1, end: End::Newest };
+    let Some(Reach { from, to }) = Reach::of(app, symbol).await? else { return Ok(None) };
+    let span = Span { from, to, limit: 1, end: End::Newest };
     Ok(app.web.store.tickers(symbol, span).await?.pop())
 }
 

@@ -15,6 +15,7 @@ use super::App;
 use super::candles::{self, Wanted};
 use super::exchange::{self, TimeUnit};
 use super::params::{Bound, Params};
+use super::reach::Reach;
 use super::refusal::Refusal;
 
 const CANDLES_MAX: usize = 1_500;
@@ -37,7 +38,7 @@ pub(super) async fn candles(State(app): State<Arc<App>>, mut params: Params) -> 
         limit: params.limit(500, CANDLES_MAX)?,
     };
     params.finish()?;
-    let rows = candles::read(&app, &symbol, interval, wanted).await?;
+    let rows = candles::read(&app, &symbol, interval, wanted).await?.unwrap_or_default();
     Ok(Json(rows.iter().map(candle).collect::<Vec<_>>()).into_response())
 }
 
@@ -55,13 +56,18 @@ pub(super) fn candle(row: &CandleRow) -> Value {
 pub(super) async fn book(State(app): State<Arc<App>>, mut params: Params) -> Answer {
     let symbol = params.symbol()?;
     let from = params.time("from", Bound::From)?;
+    let to = params.time("to", Bound::To)?;
+    let limit = params.limit(600, SECONDS_MAX)?;
+    params.finish()?;
+    let Some(reach) = Reach::of(&app, &symbol).await? else {
+        return Ok(Json(json!([])).into_response());
+    };
     let span = Span {
-        from: from.unwrap_or(i64::MIN),
-        to: params.time("to", Bound::To)?.unwrap_or(i64::MAX),
-        limit: params.limit(600, SECONDS_MAX)?,
+        from: from.unwrap_or(reach.from),
+        to: to.unwrap_or(reach.to),
+        limit,
         end: if from.is_some() { End::Oldest } else { End::Newest },
     };
-    params.finish()?;
     let seconds = app.web.store.book_seconds(&symbol, span).await?;
     let rows: Vec<(i64, String, String, String)> = seconds
         .iter()
@@ -84,9 +90,11 @@ pub(super) async fn trade_counts(State(app): State<Arc<App>>, mut params: Params
     let points = params.limit(60, POINTS_MAX)?;
     params.finish()?;
 
-    let Some(to) = event_time(&app, &symbol, i64::MIN, to.unwrap_or(i64::MAX), End::Newest).await?
-    else {
-        return Ok(Json(json!([])).into_response());
+    let nothing = || Ok(Json(json!([])).into_response());
+    let Some(reach) = Reach::of(&app, &symbol).await? else { return nothing() };
+    let (least, most) = (from.unwrap_or(reach.from), to.unwrap_or(reach.to));
+    let Some(to) = event_time(&app, &symbol, least, most, End::Newest).await? else {
+        return nothing();
     };
     let from = from.unwrap_or(to.saturating_sub(length));
     let from = event_time(&app, &symbol, from, to, End::Oldest).await?.unwrap_or(to);

@@ -8,6 +8,7 @@
 )]
 
 mod memory;
+mod reach;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -167,49 +168,61 @@ fn ticker(time: i64, count: i64) -> Ticker {
     }
 }
 
+fn candle(symbol: &Symbol, interval: Interval, open_time: i64, trades: (i64, i64)) -> CandleRow {
+    let price = decimal("61837.63");
+    let candle = Candle {
+        open_time,
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: decimal("0.02"),
+        quote_volume: Notional::ZERO,
+        trade_count: trades.1 - trades.0 + 1,
+        taker_buy_volume: Decimal::ZERO,
+        taker_buy_quote_volume: Notional::ZERO,
+        first_trade_id: trades.0,
+        last_trade_id: trades.1,
+    };
+    CandleRow { symbol: symbol.clone(), interval, candle, complete: true }
+}
+
+fn book_second(symbol: &Symbol, open_time: i64) -> BookSecondRow {
+    let extent = |price| Extent { open: price, high: price, low: price, close: price };
+    BookSecondRow {
+        symbol: symbol.clone(),
+        second: BookSecond {
+            open_time,
+            bid: extent(book().bid_price),
+            ask: extent(book().ask_price),
+            spread_sum: book().ask_price.minus(book().bid_price),
+            update_count: 1,
+            first_update_id: open_time,
+            last_update_id: open_time,
+        },
+    }
+}
+
+fn ticker_row(symbol: &Symbol, time: i64, count: i64) -> TickerRow {
+    let ticker = Box::new(ticker(time, count));
+    TickerRow { symbol: symbol.clone(), ticker, received_at: time }
+}
+
 fn rows() -> Rows {
     let symbol = symbol("BTCUSDT");
     let mut rows = Rows::default();
     let price = decimal("61837.63");
     for minute in (0..MINUTES).filter(|minute| *minute != MINUTES / 2) {
-        let candle = Candle {
-            open_time: START + minute * MINUTE,
-            open: price,
-            high: price,
-            low: price,
-            close: price,
-            volume: decimal("0.02"),
-            quote_volume: Notional::ZERO,
-            trade_count: 1,
-            taker_buy_volume: Decimal::ZERO,
-            taker_buy_quote_volume: Notional::ZERO,
-            // Contiguous over the minute in which nothing traded.
-            first_trade_id: minute - i64::from(minute > MINUTES / 2),
-            last_trade_id: minute - i64::from(minute > MINUTES / 2),
-        };
-        let interval = Interval::Minute;
-        rows.candles.push(CandleRow { symbol: symbol.clone(), interval, candle, complete: true });
+        // Contiguous over the minute in which nothing traded.
+        let trade = minute - i64::from(minute > MINUTES / 2);
+        let open_time = START + minute * MINUTE;
+        rows.candles.push(candle(&symbol, Interval::Minute, open_time, (trade, trade)));
     }
+    rows.candles.push(candle(&symbol, Interval::Day, START, (0, MINUTES - 2)));
     for second in 0..3 {
         let at = START + second * 1_000;
-        let extent = |price| Extent { open: price, high: price, low: price, close: price };
-        rows.book_seconds.push(BookSecondRow {
-            symbol: symbol.clone(),
-            second: BookSecond {
-                open_time: at,
-                bid: extent(book().bid_price),
-                ask: extent(book().ask_price),
-                spread_sum: book().ask_price.minus(book().bid_price),
-                update_count: 1,
-                first_update_id: second,
-                last_update_id: second,
-            },
-        });
-        rows.tickers.push(TickerRow {
-            symbol: symbol.clone(),
-            ticker: Box::new(ticker(at, 100 + second)),
-            received_at: at,
-        });
+        rows.book_seconds.push(book_second(&symbol, at));
+        rows.tickers.push(ticker_row(&symbol, at, 100 + second));
     }
     rows.alerts.push(AlertRow {
         symbol: symbol.clone(),

@@ -13,6 +13,8 @@ use fts_core::row::{AlertRow, BookSecond, CandleRow, GapRow, Rows, Table, TradeR
 pub(crate) struct MemoryStore {
     tables: Mutex<Tables>,
     pub(crate) broken: std::sync::atomic::AtomicBool,
+    /// What was read and over which span, once somebody wants to know.
+    pub(crate) reads: Mutex<Option<Vec<(&'static str, Span)>>>,
 }
 
 #[derive(Default)]
@@ -31,6 +33,12 @@ impl MemoryStore {
             return Err(StoreError::Unavailable("switched off".to_owned()));
         }
         Ok(self.tables.lock().expect("nobody panics while writing"))
+    }
+
+    fn note(&self, what: &'static str, span: Span) {
+        if let Some(reads) = &mut *self.reads.lock().expect("nobody panics while noting") {
+            reads.push((what, span));
+        }
     }
 }
 
@@ -88,6 +96,7 @@ impl Store for MemoryStore {
         interval: Interval,
         span: Span,
     ) -> Result<Vec<CandleRow>, StoreError> {
+        self.note(interval.name(), span);
         let keys = (symbol.clone(), interval, span.from)..=(symbol.clone(), interval, span.to);
         Ok(within(self.tables()?.candles.range(keys).map(|(_, row)| row.clone()), span))
     }
@@ -97,11 +106,13 @@ impl Store for MemoryStore {
         symbol: &Symbol,
         span: Span,
     ) -> Result<Vec<BookSecond>, StoreError> {
+        self.note("seconds", span);
         let keys = (symbol.clone(), span.from)..=(symbol.clone(), span.to);
         Ok(within(self.tables()?.seconds.range(keys).map(|(_, row)| *row), span))
     }
 
     async fn tickers(&self, symbol: &Symbol, span: Span) -> Result<Vec<Ticker>, StoreError> {
+        self.note("tickers", span);
         let keys = (symbol.clone(), span.from)..=(symbol.clone(), span.to);
         Ok(within(self.tables()?.tickers.range(keys).map(|(_, row)| row.clone()), span))
     }
