@@ -2,7 +2,7 @@
 #   docker build -t fts-node:0.1.0 .
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        g++ make perl \
+        make perl \
     && rm -rf /var/lib/apt/lists/*
 # What rust-toolchain.toml asks for beside the compiler is for developers.
 ENV RUSTUP_TOOLCHAIN=1.95.0
