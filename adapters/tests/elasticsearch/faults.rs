@@ -320,6 +320,21 @@ async fn an_index_that_may_not_be_written_is_unavailable_until_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_closed_costs_no_row() {
+    let Some(place) = place().await else { return };
+    let store = place.store();
+    store.put(&[batch(0)]).await.unwrap();
+    assert_eq!(place.ask("POST", "/{p}trades/_close", "").await.0, 200);
+    let error = store.put(&[batch(1)]).await.unwrap_err();
+    let StoreError::Refused(reason) = &error else { panic!("{error:?}") };
+    assert!(reason.contains("closed: open it"), "{reason}");
+    assert_eq!(place.ask("POST", "/{p}trades/_open", "").await.0, 200);
+    assert_eq!(store.put(&[batch(1)]).await, Ok(()));
+    assert_eq!(store.trades(&symbol("BTCUSDT"), 0, 99).await.unwrap().len(), 20);
+    place.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn indices_and_templates_that_somebody_removed_are_made_again() {
     let Some(place) = place().await else { return };
     let store = place.store();
