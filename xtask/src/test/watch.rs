@@ -38,9 +38,6 @@ const PYTHON: &str =
 const TRIGGER: &str = "CREATE TRIGGER no BEFORE INSERT ON transacciones_nrt \
                        BEGIN SELECT RAISE(ABORT, 'no'); END";
 
-/// How long a Kafka that stutters goes on for between two stops.
-const BREATH: Duration = Duration::from_millis(100);
-
 /// Watches what there is to watch.
 pub(super) fn run() -> Result<Tally> {
     let ready = || {
@@ -277,10 +274,12 @@ fn kafka_stands_still(prometheus: &Prometheus, pid: &str) -> Result<()> {
 
 /// It takes records, but late; and then later still.
 fn kafka_stutters(prometheus: &Prometheus, pid: &str) -> Result<()> {
-    for (alert, still) in [("LogSlow", 1_800), ("StoredLate", 7_000)] {
+    // How long it goes on for between two stops: too short for many commits that are quick; long enough to
+    // read and store what waited.
+    for (alert, breath, still) in [("LogSlow", 100, 1_800), ("StoredLate", 1_000, 7_000)] {
         prometheus.make_fire(&[alert], || {
             signal("CONT", pid)?;
-            std::thread::sleep(BREATH);
+            std::thread::sleep(Duration::from_millis(breath));
             signal("STOP", pid)?;
             std::thread::sleep(Duration::from_millis(still));
             signal("CONT", pid)
