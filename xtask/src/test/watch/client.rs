@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::shell::Stopwatch;
 
 /// How long anything may take that is waited for: machines differ.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 const ANSWER: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(300);
 
